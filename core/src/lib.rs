@@ -1,0 +1,3 @@
+//! The pure core of the order engine.
+#![no_std]
+extern crate alloc;
