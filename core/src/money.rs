@@ -251,3 +251,143 @@ impl fmt::Display for Money {
         write!(f, " {}", self.currency)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::{string::ToString, vec::Vec};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_amount() -> impl Strategy<Value = Amount> {
+        let edges = prop_oneof![
+            Just(Amount::MIN),
+            Just(Amount::ZERO),
+            Just(Amount(1)),
+            Just(Amount::MAX)
+        ];
+        prop_oneof![1 => edges, 4 => (Amount::MIN.0..=Amount::MAX.0).prop_map(Amount)]
+    }
+
+    /// What arithmetic without bounds says, put into the bounds.
+    fn model(minor: i128) -> Result<Amount, MoneyError> {
+        let limit = i128::from(limits::AMOUNT_MINOR_MAX);
+        if !(-limit..=limit).contains(&minor) {
+            return Err(MoneyError::OutOfRange);
+        }
+        Ok(Amount(i64::try_from(minor).expect("within 2^53")))
+    }
+
+    #[test]
+    fn amounts_stay_in_range() {
+        assert_eq!(
+            Amount::from_minor(limits::AMOUNT_MINOR_MAX),
+            Ok(Amount::MAX)
+        );
+        assert_eq!(
+            Amount::from_minor(-limits::AMOUNT_MINOR_MAX),
+            Ok(Amount::MIN)
+        );
+        for minor in [
+            limits::AMOUNT_MINOR_MAX + 1,
+            -limits::AMOUNT_MINOR_MAX - 1,
+            i64::MIN,
+            i64::MAX,
+        ] {
+            assert_eq!(Amount::from_minor(minor), Err(MoneyError::OutOfRange));
+            let encoded = postcard::to_allocvec(&minor).expect("memory suffices");
+            assert!(postcard::from_bytes::<Amount>(&encoded).is_err());
+        }
+    }
+
+    #[test]
+    fn the_largest_order_is_seen_as_too_expensive() {
+        let most = u64::from(limits::QUANTITY_MAX);
+        assert_eq!(Amount::MAX.checked_mul(most), Err(MoneyError::OutOfRange));
+        assert_eq!(
+            Amount::MAX.checked_mul(u64::MAX),
+            Err(MoneyError::OutOfRange)
+        );
+        let lines = core::iter::repeat_n(Amount::MAX, limits::ORDER_LINES_MAX);
+        assert_eq!(Amount::sum(lines), Err(MoneyError::OutOfRange));
+    }
+
+    #[test]
+    fn a_sum_does_not_depend_on_its_order() {
+        let there_and_back = [Amount::MAX, Amount::MAX, Amount::MIN, Amount::MIN];
+        assert_eq!(Amount::sum(there_and_back), Ok(Amount::ZERO));
+        assert_eq!(Amount::sum([]), Ok(Amount::ZERO));
+    }
+
+    #[test]
+    fn currencies_do_not_mix() {
+        let euros = Money::new(Amount(2990), Currency::EUR);
+        let yen = Money::zero(Currency::JPY);
+        let mismatch = MoneyError::CurrencyMismatch {
+            left: Currency::EUR,
+            right: Currency::JPY,
+        };
+        assert_eq!(euros.checked_add(yen), Err(mismatch));
+        assert_eq!(euros.checked_sub(yen), Err(mismatch));
+        assert_eq!(Money::sum(Currency::EUR, [euros, yen]), Err(mismatch));
+        let double = Money::new(Amount(5980), Currency::EUR);
+        assert_eq!(euros.checked_add(euros), Ok(double));
+        assert_eq!(euros.checked_mul(2), Ok(double));
+        assert_eq!(double.checked_sub(euros), Ok(euros));
+        assert_eq!(Money::sum(Currency::EUR, [euros, euros]), Ok(double));
+        assert_eq!(Money::sum(Currency::JPY, []), Ok(yen));
+    }
+
+    #[test]
+    fn money_is_written_with_its_currency_and_kept_small() {
+        let money = Money::new(Amount(2990), Currency::EUR);
+        assert_eq!(money.to_string(), "29.90 EUR");
+        assert_eq!(
+            Money::new(Amount(-5), Currency::KWD).to_string(),
+            "-0.005 KWD"
+        );
+        let encoded = postcard::to_allocvec(&money).expect("memory suffices");
+        assert_eq!(encoded.len(), 2 + 3);
+        assert_eq!(postcard::from_bytes(&encoded), Ok(money));
+    }
+
+    #[test]
+    fn errors_say_what_a_person_needs() {
+        let error = MoneyError::TooManyDigits {
+            currency: Currency::EUR,
+            given: 3,
+        };
+        assert_eq!(
+            error.to_string(),
+            "EUR has 2 decimal digits, the amount has 3"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn arithmetic_is_exact_or_out_of_range(
+            left in any_amount(),
+            right in any_amount(),
+            quantity in prop_oneof![0..10_u64, 0..=u64::from(limits::QUANTITY_MAX), any::<u64>()],
+        ) {
+            let (l, r) = (i128::from(left.minor()), i128::from(right.minor()));
+            prop_assert_eq!(left.checked_add(right), model(l + r));
+            prop_assert_eq!(left.checked_sub(right), model(l - r));
+            prop_assert_eq!(left.checked_mul(quantity), model(l * i128::from(quantity)));
+        }
+
+        #[test]
+        fn sums_are_exact_or_out_of_range(amounts in prop::collection::vec(any_amount(), 0..100)) {
+            let exact = amounts.iter().map(|amount| i128::from(amount.minor())).sum();
+            prop_assert_eq!(Amount::sum(amounts), model(exact));
+        }
+
+        #[test]
+        fn decoding_any_bytes_gives_valid_money_or_an_error(bytes in any::<Vec<u8>>()) {
+            if let Ok(money) = postcard::from_bytes::<Money>(&bytes) {
+                prop_assert_eq!(model(i128::from(money.amount_minor.minor())), Ok(money.amount_minor));
+            }
+        }
+    }
+}

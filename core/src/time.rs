@@ -246,3 +246,122 @@ const fn civil_from_days(days_since_epoch: u64) -> (u64, u64, u64) {
     let year = era * 400 + year_of_era + if month <= 2 { 1 } else { 0 };
     (year, month, day)
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(unix_ms: u64, text: &str) {
+        assert_eq!(Timestamp::from_unix_ms(unix_ms).to_string(), text);
+    }
+
+    #[test]
+    fn timestamps_are_written_as_rfc_3339() {
+        check(0, "1970-01-01T00:00:00.000Z");
+        check(1, "1970-01-01T00:00:00.001Z");
+        check(MS_PER_DAY - 1, "1970-01-01T23:59:59.999Z");
+        check(MS_PER_DAY, "1970-01-02T00:00:00.000Z");
+        check(68_169_600_000, "1972-02-29T00:00:00.000Z");
+        check(68_256_000_000, "1972-03-01T00:00:00.000Z");
+        check(951_782_399_999, "2000-02-28T23:59:59.999Z");
+        check(951_782_400_000, "2000-02-29T00:00:00.000Z");
+        check(951_868_800_000, "2000-03-01T00:00:00.000Z");
+        check(978_220_800_000, "2000-12-31T00:00:00.000Z");
+        check(1_767_323_045_678, "2026-01-02T03:04:05.678Z");
+        // 2100 has no leap day.
+        check(4_107_455_999_999, "2100-02-27T23:59:59.999Z");
+        check(4_107_542_400_000, "2100-03-01T00:00:00.000Z");
+        check(Timestamp::MAX.unix_ms(), "9999-12-31T23:59:59.999Z");
+        check(Timestamp::MAX.unix_ms() + 1, "9999-12-31T23:59:59.999Z");
+        check(u64::MAX, "9999-12-31T23:59:59.999Z");
+    }
+
+    /// Counts the calendar up day by day, which shares nothing with the formula.
+    #[test]
+    fn every_day_to_the_year_9999_is_the_one_after_the_day_before() {
+        let mut expected = (1970, 1, 1);
+        let last = Timestamp::MAX.unix_ms() / MS_PER_DAY;
+        for days in 0..=last {
+            assert_eq!(civil_from_days(days), expected, "day {days}");
+            let (year, month, day) = expected;
+            let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+            let days_of_month = match month {
+                2 if leap => 29,
+                2 => 28,
+                4 | 6 | 9 | 11 => 30,
+                _ => 31,
+            };
+            expected = match (month, day) {
+                (12, 31) => (year + 1, 1, 1),
+                (month, day) if day == days_of_month => (year, month + 1, 1),
+                (month, day) => (year, month, day + 1),
+            };
+        }
+        assert_eq!(expected, (10_000, 1, 1));
+    }
+
+    #[test]
+    fn lengths_saturate_or_say_so() {
+        assert_eq!(Millis::from_secs(2), Millis::new(2_000));
+        assert_eq!(Millis::from_minutes(15), Millis::new(900_000));
+        assert_eq!(Millis::from_hours(24), Millis::new(MS_PER_DAY));
+        assert_eq!(Millis::from_secs(u64::MAX), Millis::MAX);
+        assert_eq!(Millis::MAX.checked_add(Millis::new(1)), None);
+        assert_eq!(Millis::MAX.saturating_add(Millis::new(1)), Millis::MAX);
+        assert_eq!(Millis::ZERO.checked_sub(Millis::new(1)), None);
+        assert_eq!(Millis::ZERO.saturating_sub(Millis::new(1)), Millis::ZERO);
+        assert_eq!(Millis::new(3).checked_mul(2), Some(Millis::new(6)));
+        assert_eq!(Millis::MAX.checked_mul(2), None);
+        assert_eq!(Millis::MAX.saturating_mul(2), Millis::MAX);
+        assert_eq!(Millis::new(1500).to_string(), "1500 ms");
+    }
+
+    #[test]
+    fn timestamps_stay_in_range() {
+        let one = Millis::new(1);
+        assert_eq!(Timestamp::MAX.checked_add(one), None);
+        assert_eq!(Timestamp::MAX.checked_add(Millis::MAX), None);
+        assert_eq!(Timestamp::MAX.saturating_add(Millis::MAX), Timestamp::MAX);
+        assert_eq!(Timestamp::UNIX_EPOCH.checked_sub(one), None);
+        let epoch = Timestamp::UNIX_EPOCH;
+        assert_eq!(epoch.saturating_sub(one), epoch);
+        assert_eq!(epoch.checked_since(Timestamp::MAX), None);
+        assert_eq!(epoch.saturating_since(Timestamp::MAX), Millis::ZERO);
+    }
+
+    #[test]
+    fn decoding_refuses_what_cannot_be_written() {
+        let encoded = postcard::to_allocvec(&Timestamp::MAX).expect("memory suffices");
+        assert_eq!(postcard::from_bytes(&encoded), Ok(Timestamp::MAX));
+        let past = Timestamp::MAX.unix_ms() + 1;
+        let encoded = postcard::to_allocvec(&past).expect("memory suffices");
+        assert!(postcard::from_bytes::<Timestamp>(&encoded).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn adding_and_since_are_inverse(ms in 0..=Timestamp::MAX.unix_ms(), length in any::<u64>()) {
+            let (earlier, length) = (Timestamp::from_unix_ms(ms), Millis::new(length));
+            match earlier.checked_add(length) {
+                Some(later) => {
+                    prop_assert_eq!(later.checked_since(earlier), Some(length));
+                    prop_assert_eq!(later.checked_sub(length), Some(earlier));
+                    prop_assert_eq!(earlier.saturating_add(length), later);
+                }
+                None => prop_assert_eq!(earlier.saturating_add(length), Timestamp::MAX),
+            }
+        }
+
+        #[test]
+        fn text_sorts_as_time_does(a in any::<u64>(), b in any::<u64>()) {
+            let (a, b) = (Timestamp::from_unix_ms(a >> 16), Timestamp::from_unix_ms(b >> 16));
+            prop_assert_eq!(a.to_string().len(), 24);
+            prop_assert_eq!(a.to_string().cmp(&b.to_string()), a.cmp(&b));
+        }
+    }
+}

@@ -163,3 +163,82 @@ impl de::Visitor<'_> for CodeVisitor {
         Currency::parse(text).map_err(E::custom)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::{string::ToString, vec::Vec};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, digits: Option<u8>) {
+        let found = Currency::parse(text).map(Currency::digits);
+        assert_eq!(found, digits.ok_or(MoneyError::UnknownCurrency), "{text:?}");
+    }
+
+    #[test]
+    fn listed_codes_have_their_digits() {
+        check("EUR", Some(2));
+        check("eur", Some(2));
+        check("USD", Some(2));
+        check("MGA", Some(2));
+        check("JPY", Some(0));
+        check("KRW", Some(0));
+        check("ISK", Some(0));
+        check("UGX", Some(0));
+        check("KWD", Some(3));
+        check("TND", Some(3));
+        check("CLF", Some(4));
+        check("UYW", Some(4));
+        check("AED", Some(2));
+        check("ZWG", Some(2));
+    }
+
+    #[test]
+    fn other_codes_are_refused() {
+        for text in [
+            "", "E", "EU", "EURO", "XAU", "XXX", "XTS", "HRK", "BGN", "ZWL", "É1", "€", "E R",
+        ] {
+            check(text, None);
+        }
+    }
+
+    #[test]
+    fn the_named_ones_are_those_of_the_table() {
+        for named in [Currency::EUR, Currency::USD, Currency::JPY, Currency::KWD] {
+            assert_eq!(Currency::from_code(named.code()), Ok(named));
+        }
+    }
+
+    #[test]
+    fn every_currency_is_three_bytes_at_rest() {
+        for currency in Currency::all() {
+            let encoded = postcard::to_allocvec(&currency).expect("memory suffices");
+            assert_eq!(encoded, currency.as_str().as_bytes());
+            assert_eq!(postcard::from_bytes(&encoded), Ok(currency));
+            assert_eq!(currency.to_string().parse(), Ok(currency));
+        }
+    }
+
+    #[test]
+    fn the_text_of_a_currency_is_read_where_people_read() {
+        use serde::de::{IntoDeserializer, value};
+        let read = |text: &'static str| {
+            let text: value::StrDeserializer<'_, value::Error> = text.into_deserializer();
+            Currency::deserialize(text)
+        };
+        assert_eq!(read("JPY"), Ok(Currency::JPY));
+        assert!(read("ABC").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn decoding_any_bytes_gives_a_listed_currency_or_an_error(bytes in any::<Vec<u8>>()) {
+            if let Ok(currency) = postcard::from_bytes::<Currency>(&bytes) {
+                prop_assert_eq!(Currency::from_code(currency.code()), Ok(currency));
+            }
+        }
+    }
+}

@@ -160,3 +160,199 @@ impl Cursor<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::{format, string::String};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// `text` in `code`'s currency is `minor` minor units, or what went wrong.
+    #[track_caller]
+    fn check(code: &str, text: &str, minor: Result<i64, MoneyError>) {
+        let currency = Currency::parse(code).expect("a listed currency");
+        let read = currency.parse_amount(text).map(Amount::minor);
+        assert_eq!(read, minor, "{text:?} {code}");
+    }
+
+    #[track_caller]
+    fn check_too_many(code: &str, text: &str, given: u64) {
+        let currency = Currency::parse(code).expect("a listed currency");
+        check(
+            code,
+            text,
+            Err(MoneyError::TooManyDigits { currency, given }),
+        );
+    }
+
+    #[track_caller]
+    fn check_written(code: &str, minor: i64, text: &str) {
+        let currency = Currency::parse(code).expect("a listed currency");
+        let amount = Amount::from_minor(minor).expect("in range");
+        assert_eq!(currency.format_amount(amount), text);
+        assert_eq!(currency.parse_amount(text), Ok(amount));
+    }
+
+    #[test]
+    fn amounts_are_read_exactly() {
+        check("EUR", "29.99", Ok(2999));
+        check("EUR", "29.9", Ok(2990));
+        check("EUR", "30", Ok(3000));
+        check("EUR", "0", Ok(0));
+        check("EUR", "-0", Ok(0));
+        check("EUR", "-0.00", Ok(0));
+        check("EUR", "-0.01", Ok(-1));
+        check("EUR", "1e2", Ok(10_000));
+        check("EUR", "1E+2", Ok(10_000));
+        check("EUR", "1E-2", Ok(1));
+        check("EUR", "2999e-2", Ok(2999));
+        check("EUR", "0.02999e3", Ok(2999));
+        check("EUR", "1e0002", Ok(10_000));
+        check("EUR", "1e-0", Ok(100));
+        check("JPY", "500", Ok(500));
+        check("JPY", "1.5e1", Ok(15));
+        check("KWD", "1.25", Ok(1250));
+        check("KWD", "1.250", Ok(1250));
+        check("CLF", "0.0001", Ok(1));
+    }
+
+    #[test]
+    fn more_digits_than_the_currency_has_are_refused() {
+        check_too_many("EUR", "29.990", 3);
+        check_too_many("EUR", "29.999", 3);
+        check_too_many("EUR", "0.000", 3);
+        check_too_many("EUR", "1e-3", 3);
+        check_too_many("EUR", "2999.0e-2", 3);
+        check_too_many("JPY", "500.0", 1);
+        check_too_many("JPY", "1E-2", 2);
+        check_too_many("KWD", "1.2500", 4);
+        check_too_many("EUR", "1e-400", 400);
+        check_too_many("EUR", "0.1e-99999999999999999999", i64::MAX.unsigned_abs());
+    }
+
+    #[test]
+    fn only_json_numbers_are_read() {
+        for (text, position) in [
+            ("", 0),
+            ("-", 1),
+            ("+1", 0),
+            (" 1", 0),
+            ("1 ", 1),
+            ("01", 1),
+            ("-01", 2),
+            (".5", 0),
+            ("5.", 2),
+            ("5.e1", 2),
+            ("1e", 2),
+            ("1e+", 3),
+            ("1e1.5", 3),
+            ("--1", 1),
+            ("1,5", 1),
+            ("0x10", 1),
+            ("NaN", 0),
+            ("Infinity", 0),
+            ("1\0", 1),
+            ("١", 0),
+            ("\"1\"", 0),
+        ] {
+            check("EUR", text, Err(MoneyError::NotANumber { position }));
+        }
+    }
+
+    #[test]
+    fn the_range_is_two_to_the_53_on_both_sides() {
+        check("JPY", "9007199254740992", Ok(1 << 53));
+        check("JPY", "-9007199254740992", Ok(-(1 << 53)));
+        check("JPY", "9007199254740993", Err(MoneyError::OutOfRange));
+        check("JPY", "-9007199254740993", Err(MoneyError::OutOfRange));
+        check("EUR", "90071992547409.92", Ok(1 << 53));
+        check("EUR", "90071992547409.93", Err(MoneyError::OutOfRange));
+        check("EUR", "9007199254740992", Err(MoneyError::OutOfRange));
+        check("JPY", "1e15", Ok(1_000_000_000_000_000));
+        check("JPY", "1e16", Err(MoneyError::OutOfRange));
+    }
+
+    #[test]
+    fn huge_numbers_are_errors_and_huge_zeros_are_zero() {
+        check("EUR", "1e400", Err(MoneyError::OutOfRange));
+        check("EUR", "-1e400", Err(MoneyError::OutOfRange));
+        let exponent = "9".repeat(400);
+        check("EUR", &format!("1e{exponent}"), Err(MoneyError::OutOfRange));
+        check("EUR", &"9".repeat(400), Err(MoneyError::OutOfRange));
+        check("EUR", &"9".repeat(1 << 20), Err(MoneyError::OutOfRange));
+        check("EUR", &format!("0e{exponent}"), Ok(0));
+        // The exponent takes the digits back that the fraction has.
+        let zeros = "0".repeat(400);
+        check("EUR", &format!("0.{zeros}1e401"), Ok(100));
+        // The other way round it is 1 with 400 zeros after the point.
+        check_too_many("EUR", &format!("1{zeros}e-400"), 400);
+    }
+
+    #[test]
+    fn amounts_are_written_with_the_currencys_digits() {
+        check_written("EUR", 2990, "29.90");
+        check_written("EUR", 0, "0.00");
+        check_written("EUR", 5, "0.05");
+        check_written("EUR", -5, "-0.05");
+        check_written("EUR", -12_345, "-123.45");
+        check_written("JPY", 500, "500");
+        check_written("JPY", -500, "-500");
+        check_written("KWD", 1250, "1.250");
+        check_written("CLF", 1, "0.0001");
+        check_written("EUR", 1 << 53, "90071992547409.92");
+        check_written("EUR", -(1 << 53), "-90071992547409.92");
+    }
+
+    fn any_minor() -> impl Strategy<Value = i64> {
+        Amount::MIN.minor()..=Amount::MAX.minor()
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_back_in_every_currency(minor in any_minor()) {
+            let amount = Amount::from_minor(minor).expect("in range");
+            for currency in Currency::all() {
+                let text = currency.format_amount(amount);
+                let (_, fraction) = text.split_once('.').unwrap_or((&text, ""));
+                prop_assert_eq!(fraction.len(), usize::from(currency.digits()));
+                prop_assert_eq!(currency.parse_amount(&text), Ok(amount));
+            }
+        }
+
+        #[test]
+        fn an_exponent_moves_the_point(minor in any_minor(), shift in 0_i32..20) {
+            let amount = Amount::from_minor(minor).expect("in range");
+            for currency in [Currency::JPY, Currency::EUR, Currency::KWD] {
+                let exponent = i32::from(currency.digits());
+                let text = format!("{minor}e-{exponent}");
+                prop_assert_eq!(currency.parse_amount(&text), Ok(amount));
+                let model = i128::from(minor) * 10_i128.pow(shift.unsigned_abs());
+                let text = format!("{minor}E{}", shift - exponent);
+                let read = currency.parse_amount(&text);
+                if model.abs() > i128::from(Amount::MAX.minor()) {
+                    prop_assert_eq!(read, Err(MoneyError::OutOfRange));
+                } else {
+                    prop_assert_eq!(read.map(|read| i128::from(read.minor())), Ok(model));
+                }
+            }
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in any::<String>()) {
+            let _ = Currency::EUR.parse_amount(&text);
+        }
+
+        /// Texts that nearly are numbers; what is read survives being written.
+        #[test]
+        fn any_near_number_is_read_or_refused(text in "-?[0-9]{0,20}\\.?[0-9]{0,5}([eE][+-]?[0-9]{0,4})?") {
+            for currency in [Currency::JPY, Currency::EUR, Currency::KWD] {
+                if let Ok(amount) = currency.parse_amount(&text) {
+                    let written = currency.format_amount(amount);
+                    prop_assert_eq!(currency.parse_amount(&written), Ok(amount));
+                }
+            }
+        }
+    }
+}

@@ -1,8 +1,8 @@
 //! The currencies of ISO 4217, list one, with the digits of their minor unit.
 //!
 //! Apart from [`Currency`](super::Currency) because it is data, kept by somebody else. It
-//! has every code that has a minor unit, funds included, and no metals, test codes or units
-//! of account without one. Rows are only ever added: the journal keeps amounts in a
+//! has national and shared currencies and the funds, and no metals, test codes or units of
+//! account between banks, in which nothing is sold. Rows are only ever added: the journal keeps amounts in a
 //! currency for good, so that a code which has been withdrawn must still be read, and with
 //! the digits that it had.
 
