@@ -116,8 +116,8 @@ const _: () = assert!(AMOUNT_MINOR_MAX <= i64::MAX / 2);
 // All refunds of a payment together are exact in i64 before they are compared with it.
 const _: () = assert!(AMOUNT_MINOR_MAX <= i64::MAX / REFUNDS_PER_PAYMENT_MAX as i64);
 
-// An order within its own limits is never refused for the size of its body, and what the
-// body may carry fits the journal's entry.
+// An order within its own limits is not refused for the size of its body, unless somebody
+// pads it with white space; and at rest it takes less than its body may.
 const _: () = assert!(ORDER_JSON_BYTES_MAX <= BODY_BYTES_MAX);
 const _: () = assert!(ORDER_ENCODED_BYTES_MAX <= BODY_BYTES_MAX);
 

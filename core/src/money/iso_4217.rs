@@ -2,9 +2,9 @@
 //!
 //! Apart from [`Currency`](super::Currency) because it is data, kept by somebody else. It
 //! has national and shared currencies and the funds, and no metals, test codes or units of
-//! account between banks, in which nothing is sold. Rows are only ever added: the journal keeps amounts in a
-//! currency for good, so that a code which has been withdrawn must still be read, and with
-//! the digits that it had.
+//! account between banks, in which nothing is sold. Rows are only ever added: the journal
+//! keeps amounts in a currency for good, so that a code which has been withdrawn must
+//! still be read, and with the digits that it had.
 
 /// Code and digits after the decimal point, by code.
 #[rustfmt::skip]
