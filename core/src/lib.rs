@@ -1,8 +1,28 @@
-//! The pure core of the order engine.
+//! The pure core of the order engine: it decides, and carries nothing out.
+//!
+//! ```text
+//! The contract, for those who drive it
+//!  - no I/O, no clock, no randomness, no threads: time and ids are arguments;
+//!  - `handle_input` first, then `poll_output` until it has nothing more;
+//!  - nothing that an output promises holds before the append that it rests on is
+//!    durable, and no such output leaves earlier;
+//!  - the same inputs in the same order give the same outputs, byte for byte.
+//! ```
 #![no_std]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
+pub mod decider;
+pub mod gateway;
 pub mod ids;
+pub mod inventory;
 pub mod limits;
 pub mod money;
+pub mod order;
+pub mod payment;
+pub mod rejection;
+pub mod row;
+pub mod settings;
 pub mod time;

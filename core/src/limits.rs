@@ -61,6 +61,14 @@ pub const REASON_CHARS_MAX: usize = 500;
 /// Characters of a product's name.
 pub const PRODUCT_NAME_CHARS_MAX: usize = 200;
 
+/// Units of one product that may be on hand: far above any warehouse, and far enough
+/// below 2^63 that sums over all products stay exact.
+pub const STOCK_UNITS_MAX: u64 = 1_000_000_000_000;
+
+/// Entries of an order's history: a saga has at most twelve steps, and parking and
+/// retrying may repeat. Past this, only the last step of all is still noted.
+pub const HISTORY_ENTRIES_MAX: usize = 64;
+
 /// Most bytes that one character takes in UTF-8.
 const UTF8_BYTES_PER_CHAR: usize = 4;
 

@@ -1,0 +1,365 @@
+//! What payment decides on commands, on the order's wishes and when time is up.
+
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::PaymentParticipant;
+use super::event::{PaymentCommand, PaymentEvent, PaymentFailure, RefundOrigin};
+use super::outcome::{next_number, on_outcome};
+use super::state::{Payment, PaymentPhase, PaymentState, RefundStatus};
+use crate::decider::{Fact, Idempotency, Input, Need, Participant, Recorded};
+use crate::gateway::GatewayCall;
+use crate::ids::{OrderId, ParticipantId, Sequence};
+use crate::limits::REFUNDS_PER_PAYMENT_MAX;
+use crate::money::Amount;
+use crate::order::OrderEvent;
+use crate::rejection::Rejection;
+use crate::row::{Answer, AnswerRecord, Row, RowKey};
+use crate::settings::Settings;
+use crate::time::Timestamp;
+
+impl Participant for PaymentParticipant {
+    const ID: ParticipantId = ParticipantId::Payment;
+    type Command = PaymentCommand;
+    type Event = PaymentEvent;
+    type State = PaymentState;
+
+    fn decide(
+        state: &PaymentState,
+        settings: &Settings,
+        input: Input<'_, PaymentCommand>,
+        now: Timestamp,
+    ) -> Result<Vec<PaymentEvent>, Rejection> {
+        match input {
+            Input::Command(PaymentCommand::Refund {
+                order_id, amount, ..
+            }) => {
+                let payment = state
+                    .payment(*order_id)
+                    .ok_or(Rejection::PaymentNotFound(*order_id))?;
+                on_refund(payment, *amount)
+            }
+            Input::Upstream(Fact::Order(event)) => Ok(on_order(state, event)),
+            Input::Gateway {
+                order_id,
+                operation,
+                outcome,
+            } => Ok(state.payment(order_id).map_or_else(Vec::new, |payment| {
+                on_outcome(payment, settings, operation, outcome, now)
+            })),
+            Input::Deadline(order_id) => Ok(state
+                .payment(order_id)
+                .map_or_else(Vec::new, |payment| on_deadline(payment, now))),
+            Input::Upstream(Fact::Inventory(_) | Fact::Payment(_)) => Ok(Vec::new()),
+        }
+    }
+
+    fn evolve(state: &mut PaymentState, recorded: &Recorded<PaymentEvent>, sequence: Sequence) {
+        state.evolve(recorded, sequence);
+    }
+
+    fn touched(event: &PaymentEvent, _: &PaymentState, out: &mut Vec<RowKey>) {
+        match event {
+            PaymentEvent::Answered(record) => {
+                out.push(RowKey::Answer(ParticipantId::Payment, record.key.clone()));
+            }
+            event => out.extend(event.order_id().map(RowKey::Payment)),
+        }
+    }
+
+    fn needs(input: &Input<'_, PaymentCommand>) -> Option<Need> {
+        let order_id = match input {
+            Input::Command(PaymentCommand::Refund { order_id, .. })
+            | Input::Upstream(Fact::Order(OrderEvent::RetryRequested { order_id })) => *order_id,
+            Input::Upstream(Fact::Order(OrderEvent::CompensationRequested {
+                order_id,
+                undo,
+                ..
+            })) if undo.payment => *order_id,
+            // A late word of the gateway may be about a payment that has left memory.
+            Input::Gateway { order_id, .. } => *order_id,
+            _ => return None,
+        };
+        Some(Need {
+            key: RowKey::Payment(order_id),
+            may_exist: true,
+        })
+    }
+
+    fn idempotency(command: &PaymentCommand) -> Option<&Idempotency> {
+        let PaymentCommand::Refund { idempotency, .. } = command;
+        idempotency.as_ref()
+    }
+
+    fn answered(record: AnswerRecord) -> PaymentEvent {
+        PaymentEvent::Answered(Box::new(record))
+    }
+
+    fn recalled(row: Row) -> Option<PaymentEvent> {
+        match row {
+            Row::Payment(payment) => Some(PaymentEvent::Recalled(payment)),
+            _ => None,
+        }
+    }
+
+    fn answer(state: &PaymentState, command: &PaymentCommand) -> Option<Answer> {
+        let PaymentCommand::Refund { order_id, .. } = command;
+        state.payments.get(order_id).cloned().map(Answer::Payment)
+    }
+
+    fn row(state: &PaymentState, key: &RowKey) -> Option<Row> {
+        match key {
+            RowKey::Payment(order_id) => state.payments.get(order_id).cloned().map(Row::Payment),
+            RowKey::Answer(ParticipantId::Payment, key) => {
+                state.answers.get(key).cloned().map(Row::Answer)
+            }
+            _ => None,
+        }
+    }
+
+    fn holds(state: &PaymentState, key: &RowKey) -> bool {
+        match key {
+            RowKey::Payment(order_id) => state.payments.contains_key(order_id),
+            RowKey::Answer(ParticipantId::Payment, key) => state.answers.contains_key(key),
+            _ => false,
+        }
+    }
+
+    fn restore(state: &mut PaymentState, row: Row) {
+        match row {
+            Row::Payment(payment) => {
+                state.payments.insert(payment.order_id, payment);
+            }
+            Row::Answer(record) => {
+                state.answers.insert(record.key.clone(), record);
+            }
+            _ => {}
+        }
+    }
+
+    fn may_leave(state: &PaymentState, key: &RowKey, sequence: Sequence) -> bool {
+        match key {
+            RowKey::Payment(order_id) => state
+                .payment(*order_id)
+                .is_some_and(|payment| payment.is_settled() && payment.version <= sequence),
+            RowKey::Answer(..) => true,
+            _ => false,
+        }
+    }
+
+    fn forget(state: &mut PaymentState, key: &RowKey) {
+        match key {
+            RowKey::Payment(order_id) => {
+                state.payments.remove(order_id);
+            }
+            RowKey::Answer(_, key) => {
+                state.answers.remove(key);
+            }
+            _ => {}
+        }
+    }
+
+    fn deadline(state: &PaymentState, order_id: OrderId) -> Option<Timestamp> {
+        state
+            .payment(order_id)
+            .filter(|payment| payment.phase == PaymentPhase::Charging)
+            .map(|payment| payment.deadline_at)
+    }
+
+    fn owed_call(
+        state: &PaymentState,
+        settings: &Settings,
+        order_id: OrderId,
+    ) -> Option<(Timestamp, GatewayCall)> {
+        state.owed_call(settings, order_id)
+    }
+
+    fn order_ids(state: &PaymentState) -> Vec<OrderId> {
+        state.payments.keys().copied().collect()
+    }
+
+    fn active_len(state: &PaymentState) -> usize {
+        state.payments.len()
+    }
+}
+
+fn on_refund(payment: &Payment, amount: Option<Amount>) -> Result<Vec<PaymentEvent>, Rejection> {
+    let remaining = payment.refundable();
+    let is_refundable =
+        payment.phase == PaymentPhase::Captured && !payment.undo_requested && !remaining.is_zero();
+    if !is_refundable {
+        return Err(Rejection::PaymentNotRefundable(payment.status()));
+    }
+    let amount = amount.unwrap_or(remaining);
+    if amount > remaining || amount <= Amount::ZERO {
+        return Err(Rejection::RefundExceedsCharge { remaining });
+    }
+    let number = next_number(payment);
+    if number > REFUNDS_PER_PAYMENT_MAX {
+        return Err(Rejection::TooManyRefunds {
+            max: REFUNDS_PER_PAYMENT_MAX,
+        });
+    }
+    Ok(vec![PaymentEvent::RefundRequested {
+        order_id: payment.order_id,
+        number,
+        amount,
+        origin: RefundOrigin::Operator,
+    }])
+}
+
+fn on_order(state: &PaymentState, event: &OrderEvent) -> Vec<PaymentEvent> {
+    match event {
+        OrderEvent::PaymentRequested {
+            order_id,
+            amount,
+            currency,
+            payment_method,
+            hints,
+            deadline_at,
+        } => match state.payment(*order_id) {
+            // Also a tombstone: a request that its undo has overtaken charges nothing.
+            Some(known) => answer_again(known),
+            None => {
+                let order_id = *order_id;
+                let mut events = vec![PaymentEvent::PaymentProcessing {
+                    order_id,
+                    amount: *amount,
+                    currency: *currency,
+                    payment_method: payment_method.clone(),
+                    hints: *hints,
+                    deadline_at: *deadline_at,
+                }];
+                if amount.is_zero() {
+                    // Nothing to pay is paid at once; no gateway takes a charge of zero.
+                    events.push(PaymentEvent::PaymentSucceeded {
+                        order_id,
+                        reference: None,
+                    });
+                }
+                events
+            }
+        },
+        OrderEvent::CompensationRequested {
+            order_id,
+            undo,
+            currency,
+            ..
+        } if undo.payment => match state.payment(*order_id) {
+            Some(payment) => undo_payment(payment),
+            None => vec![PaymentEvent::PaymentCancelled {
+                order_id: *order_id,
+                failure: PaymentFailure::Undone,
+                forestalled: Some(*currency),
+            }],
+        },
+        OrderEvent::RetryRequested { order_id } => state
+            .payment(*order_id)
+            .filter(|payment| payment.parked)
+            .map(|_| PaymentEvent::PaymentRetried {
+                order_id: *order_id,
+            })
+            .into_iter()
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn undo_payment(payment: &Payment) -> Vec<PaymentEvent> {
+    let order_id = payment.order_id;
+    match payment.phase {
+        PaymentPhase::Charging | PaymentPhase::Cancelling if !payment.undo_requested => {
+            vec![PaymentEvent::PaymentUndoRequested { order_id }]
+        }
+        PaymentPhase::Charging | PaymentPhase::Cancelling => Vec::new(),
+        PaymentPhase::Failed | PaymentPhase::Cancelled => answer_again(payment),
+        // Nothing was to be paid, so nothing is to be given back.
+        PaymentPhase::Captured if payment.captured.is_zero() => {
+            vec![PaymentEvent::PaymentCancelled {
+                order_id,
+                failure: PaymentFailure::Undone,
+                forestalled: None,
+            }]
+        }
+        PaymentPhase::Captured if payment.is_given_back() => last_refund(payment),
+        PaymentPhase::Captured => {
+            let mut events = Vec::new();
+            if !payment.undo_requested {
+                events.push(PaymentEvent::PaymentUndoRequested { order_id });
+            }
+            let remaining = payment.refundable();
+            if !remaining.is_zero() {
+                events.push(PaymentEvent::RefundRequested {
+                    order_id,
+                    number: next_number(payment),
+                    amount: remaining,
+                    origin: RefundOrigin::Compensation,
+                });
+            }
+            events
+        }
+    }
+}
+
+/// Whoever asks again may have lost the answer, so it gets it again, once there is one.
+fn answer_again(payment: &Payment) -> Vec<PaymentEvent> {
+    let order_id = payment.order_id;
+    let failure = || payment.failure.clone().unwrap_or(PaymentFailure::Undone);
+    match payment.phase {
+        PaymentPhase::Charging | PaymentPhase::Cancelling => Vec::new(),
+        PaymentPhase::Failed => {
+            vec![PaymentEvent::PaymentFailed {
+                order_id,
+                failure: failure(),
+            }]
+        }
+        PaymentPhase::Cancelled => {
+            let failure = failure();
+            vec![PaymentEvent::PaymentCancelled {
+                order_id,
+                failure,
+                forestalled: None,
+            }]
+        }
+        PaymentPhase::Captured if payment.undo_requested => last_refund(payment),
+        PaymentPhase::Captured => vec![PaymentEvent::PaymentSucceeded {
+            order_id,
+            reference: payment.reference.clone(),
+        }],
+    }
+}
+
+/// The answer of a refund that left nothing of the charge; none while there is more to
+/// give back.
+fn last_refund(payment: &Payment) -> Vec<PaymentEvent> {
+    let last = (1..)
+        .zip(&payment.refunds)
+        .filter_map(|(number, refund)| match &refund.status {
+            RefundStatus::Succeeded(reference) => Some((number, refund.amount, reference.clone())),
+            RefundStatus::Pending | RefundStatus::Failed(_) => None,
+        });
+    last.last()
+        .filter(|_| payment.is_given_back())
+        .map(
+            |(number, amount, reference)| PaymentEvent::PaymentRefunded {
+                order_id: payment.order_id,
+                number,
+                amount,
+                reference,
+                nothing_left: true,
+            },
+        )
+        .into_iter()
+        .collect()
+}
+
+fn on_deadline(payment: &Payment, now: Timestamp) -> Vec<PaymentEvent> {
+    if payment.phase == PaymentPhase::Charging && now >= payment.deadline_at {
+        vec![PaymentEvent::PaymentCancelRequested {
+            order_id: payment.order_id,
+        }]
+    } else {
+        Vec::new()
+    }
+}

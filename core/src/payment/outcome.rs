@@ -1,0 +1,221 @@
+//! What each outcome of a gateway call means to a payment: one table, by phase.
+
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::backoff::wait_ms;
+use super::event::{PaymentEvent, PaymentFailure, RefundOrigin};
+use super::state::{Payment, PaymentPhase, RefundStatus};
+use crate::gateway::{GatewayOperation, GatewayOutcome};
+use crate::ids::GatewayReference;
+use crate::money::Amount;
+use crate::settings::Settings;
+use crate::time::Timestamp;
+
+/// Decides on an outcome. `operation` is what had been called; `None` is a report that
+/// the gateway sent by itself.
+pub(super) fn on_outcome(
+    payment: &Payment,
+    settings: &Settings,
+    operation: Option<GatewayOperation>,
+    outcome: &GatewayOutcome,
+    now: Timestamp,
+) -> Vec<PaymentEvent> {
+    if let Some(GatewayOperation::Refund { number }) = operation {
+        return on_refund_outcome(payment, settings, number, outcome, now);
+    }
+    let order_id = payment.order_id;
+    match (payment.phase, outcome) {
+        (PaymentPhase::Charging, GatewayOutcome::Succeeded { reference }) => {
+            vec![succeeded(payment, reference)]
+        }
+        // A cancel that finds success: completion where the order still waits for it,
+        // else a refund. Never silence.
+        (PaymentPhase::Cancelling, GatewayOutcome::Succeeded { reference }) => {
+            if payment.undo_requested {
+                captured_late(payment, reference)
+            } else {
+                vec![succeeded(payment, reference)]
+            }
+        }
+        (
+            PaymentPhase::Failed | PaymentPhase::Cancelled,
+            GatewayOutcome::Succeeded { reference },
+        ) if !payment.amount.is_zero() => captured_late(payment, reference),
+        (PaymentPhase::Charging | PaymentPhase::Cancelling, GatewayOutcome::Rejected { code }) => {
+            vec![PaymentEvent::PaymentFailed {
+                order_id,
+                failure: PaymentFailure::Declined { code: code.clone() },
+            }]
+        }
+        (PaymentPhase::Charging, GatewayOutcome::Cancelled) => {
+            let failure = PaymentFailure::Declined {
+                code: Arc::from("cancelled_at_gateway"),
+            };
+            vec![PaymentEvent::PaymentFailed { order_id, failure }]
+        }
+        (PaymentPhase::Cancelling, GatewayOutcome::Cancelled) => {
+            let failure = if payment.undo_requested {
+                PaymentFailure::Undone
+            } else {
+                PaymentFailure::TimedOut
+            };
+            vec![PaymentEvent::PaymentCancelled {
+                order_id,
+                failure,
+                forestalled: None,
+            }]
+        }
+        (
+            PaymentPhase::Charging | PaymentPhase::Cancelling,
+            GatewayOutcome::Pending | GatewayOutcome::NotFound | GatewayOutcome::Unknown { .. },
+        ) => match operation.filter(|called| payment.owed_operation(settings) == Some(*called)) {
+            Some(operation) => try_again(payment, settings, operation, outcome, now),
+            // A report, or the answer to a call that is no longer what is owed: the
+            // next call is due as it was.
+            None => Vec::new(),
+        },
+        _ => Vec::new(),
+    }
+}
+
+fn on_refund_outcome(
+    payment: &Payment,
+    settings: &Settings,
+    number: u32,
+    outcome: &GatewayOutcome,
+    now: Timestamp,
+) -> Vec<PaymentEvent> {
+    let order_id = payment.order_id;
+    let Some((pending, refund)) = payment.pending_refund() else {
+        return Vec::new();
+    };
+    if pending != number {
+        return Vec::new();
+    }
+    match outcome {
+        GatewayOutcome::Refunded { reference } => {
+            let before = payment.refunded();
+            let given_back = before.checked_add(refund.amount).unwrap_or(Amount::MAX);
+            vec![PaymentEvent::PaymentRefunded {
+                order_id,
+                number,
+                amount: refund.amount,
+                reference: reference.clone(),
+                nothing_left: given_back == payment.captured,
+            }]
+        }
+        GatewayOutcome::Rejected { code } if refund.origin == RefundOrigin::Operator => {
+            let mut events = vec![PaymentEvent::RefundFailed {
+                order_id,
+                number,
+                code: code.clone(),
+            }];
+            // What the operator's refund would have given back, the saga still owes.
+            if payment.undo_requested && refund.status == RefundStatus::Pending {
+                events.push(PaymentEvent::RefundRequested {
+                    order_id,
+                    number: next_number(payment),
+                    amount: refund.amount,
+                    origin: RefundOrigin::Compensation,
+                });
+            }
+            events
+        }
+        _ => try_again(
+            payment,
+            settings,
+            GatewayOperation::Refund { number },
+            outcome,
+            now,
+        ),
+    }
+}
+
+/// Notes an attempt that came to nothing definite, and parks what keeps failing.
+fn try_again(
+    payment: &Payment,
+    settings: &Settings,
+    operation: GatewayOperation,
+    outcome: &GatewayOutcome,
+    now: Timestamp,
+) -> Vec<PaymentEvent> {
+    let order_id = payment.order_id;
+    let tried = payment.attempts.saturating_add(1);
+    let attempts = match (operation, outcome) {
+        // The gateway is at it: charging again adds nothing, so only ask from here on.
+        (GatewayOperation::Charge, GatewayOutcome::Pending) => tried.max(settings.charge_attempts),
+        // It never arrived: charge again, under the same key.
+        (GatewayOperation::Query, GatewayOutcome::NotFound) => 0,
+        _ => tried,
+    };
+    // A charge that stays unknown ends at its deadline, in a cancel; only what has no
+    // such end is parked.
+    let has_end = matches!(
+        operation,
+        GatewayOperation::Charge | GatewayOperation::Query
+    );
+    let parked = !has_end && tried >= settings.park_after_attempts;
+    let wait = if parked {
+        settings.parked_retry_ms
+    } else {
+        wait_ms(settings, order_id, tried)
+    };
+    let mut events = vec![PaymentEvent::PaymentAttempted {
+        order_id,
+        operation,
+        attempts,
+        retry_at: now.saturating_add(wait),
+        detail: detail(outcome),
+    }];
+    if parked && !payment.parked {
+        events.push(PaymentEvent::PaymentParked {
+            order_id,
+            operation,
+        });
+    }
+    events
+}
+
+fn detail(outcome: &GatewayOutcome) -> Arc<str> {
+    match outcome {
+        GatewayOutcome::Unknown { detail } => detail.clone(),
+        GatewayOutcome::Rejected { code } => code.clone(),
+        GatewayOutcome::Pending => Arc::from("still processing at the gateway"),
+        GatewayOutcome::NotFound => Arc::from("unknown to the gateway"),
+        GatewayOutcome::Succeeded { .. }
+        | GatewayOutcome::Cancelled
+        | GatewayOutcome::Refunded { .. } => Arc::from("an answer that does not fit the question"),
+    }
+}
+
+fn succeeded(payment: &Payment, reference: &GatewayReference) -> PaymentEvent {
+    PaymentEvent::PaymentSucceeded {
+        order_id: payment.order_id,
+        reference: Some(reference.clone()),
+    }
+}
+
+fn captured_late(payment: &Payment, reference: &GatewayReference) -> Vec<PaymentEvent> {
+    let order_id = payment.order_id;
+    vec![
+        PaymentEvent::PaymentCapturedLate {
+            order_id,
+            reference: reference.clone(),
+        },
+        PaymentEvent::RefundRequested {
+            order_id,
+            number: next_number(payment),
+            amount: payment.amount,
+            origin: RefundOrigin::Compensation,
+        },
+    ]
+}
+
+/// The number of the refund that would be asked for next.
+pub(super) fn next_number(payment: &Payment) -> u32 {
+    u32::try_from(payment.refunds.len())
+        .unwrap_or(u32::MAX)
+        .saturating_add(1)
+}

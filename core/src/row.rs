@@ -1,0 +1,81 @@
+//! The rows that the state is made of, as the store keeps them and the outside reads them.
+
+use alloc::boxed::Box;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Fingerprint, IdempotencyKey, OrderId, ParticipantId, ProductId};
+use crate::inventory::{Product, Reservation};
+use crate::order::Order;
+use crate::payment::Payment;
+use crate::time::Timestamp;
+
+/// Names a row.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum RowKey {
+    /// An order with its saga.
+    Order(OrderId),
+    /// The reservation of an order.
+    Reservation(OrderId),
+    /// The payment of an order.
+    Payment(OrderId),
+    /// A product.
+    Product(ProductId),
+    /// The answer kept under an idempotency key.
+    Answer(ParticipantId, IdempotencyKey),
+}
+
+/// A row: the whole state of one thing, as of its last committed event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Row {
+    /// An order with its saga.
+    Order(Box<Order>),
+    /// A reservation.
+    Reservation(Box<Reservation>),
+    /// A payment.
+    Payment(Box<Payment>),
+    /// A product.
+    Product(Box<Product>),
+    /// A kept answer.
+    Answer(Box<AnswerRecord>),
+}
+
+impl Row {
+    /// The name of this row.
+    #[must_use]
+    pub fn key(&self) -> RowKey {
+        match self {
+            Self::Order(order) => RowKey::Order(order.order_id),
+            Self::Reservation(reservation) => RowKey::Reservation(reservation.order_id),
+            Self::Payment(payment) => RowKey::Payment(payment.order_id),
+            Self::Product(product) => RowKey::Product(product.product_id.clone()),
+            Self::Answer(record) => RowKey::Answer(record.participant, record.key.clone()),
+        }
+    }
+}
+
+/// What a command that was accepted answers: the thing it changed, as it was then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// An order with its saga.
+    Order(Box<Order>),
+    /// A product with its stock.
+    Product(Box<Product>),
+    /// A payment.
+    Payment(Box<Payment>),
+}
+
+/// The answer to a command, kept under the client's idempotency key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnswerRecord {
+    /// Whose command it was.
+    pub participant: ParticipantId,
+    /// The client's key.
+    pub key: IdempotencyKey,
+    /// Of the request that first used the key.
+    pub fingerprint: Fingerprint,
+    /// When it was answered.
+    pub at: Timestamp,
+    /// The first answer.
+    pub answer: Answer,
+}
