@@ -1,2 +1,3 @@
 //! The binary: wiring only.
+
 fn main() {}

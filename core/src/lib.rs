@@ -14,6 +14,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod command;
 pub mod decider;
 pub mod gateway;
 pub mod ids;

@@ -1,0 +1,4 @@
+//! The adapters of the order engine: what carries the core's decisions out.
+
+pub mod gateway;
+pub mod handle;
