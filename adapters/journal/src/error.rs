@@ -306,7 +306,8 @@ impl From<DiskError> for PrepareError {
     }
 }
 
-/// Why a snapshot was not written. The log and the earlier snapshots are as they were.
+/// Why a snapshot was not written, or older ones not removed. The log is as it was, and
+/// the earlier snapshots that are needed still stand.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SnapshotError {
@@ -320,6 +321,15 @@ pub enum SnapshotError {
         sequence: u64,
         /// The newest snapshot's.
         newest: u64,
+    },
+    /// It would stand for records that are not durable, and a log shorter than its newest
+    /// snapshot is refused. Nothing changed; do not try again.
+    #[error("a snapshot at {sequence} is ahead of the log, whose last record is {last}")]
+    Ahead {
+        /// The sequence asked for.
+        sequence: u64,
+        /// The last durable record.
+        last: u64,
     },
     /// The disk failed. Trying again is safe: it makes a new file.
     #[error("a snapshot could not be written: {0}")]

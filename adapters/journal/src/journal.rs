@@ -51,6 +51,9 @@ impl<D: Disk> Journal<D> {
         position: Position,
         lock: D::Lock,
     ) -> Self {
+        shared
+            .durable_sequence
+            .store(position.sequence, Ordering::Release);
         Self {
             shared,
             segment,
@@ -125,6 +128,9 @@ impl<D: Disk> Journal<D> {
             .map_err(AppendError::SyncFailed)?;
         self.segment.offset += self.buffer.len() as u64;
         self.position = next;
+        self.shared
+            .durable_sequence
+            .store(next.sequence, Ordering::Release);
         Ok(next.sequence)
     }
 

@@ -20,6 +20,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod copy;
 mod disk;
 mod error;
 mod format;
@@ -34,7 +35,9 @@ mod shared;
 pub mod sim_disk;
 mod snapshot;
 mod spare;
+mod verify;
 
+pub use copy::Copied;
 pub use disk::{Disk, DiskError, DiskFile};
 pub use error::{
     AppendError, CopyError, Damage, DamageKind, OpenError, PrepareError, ReadError, RetainError,
@@ -51,3 +54,4 @@ pub use reader::{Reader, Record, Records, Recovery};
 pub use retain::{Keep, Retained, Retainer};
 pub use snapshot::{KEPT_SNAPSHOTS, Snapshot, SnapshotWriter};
 pub use spare::SparePreparer;
+pub use verify::{Report, SnapshotReport, verify};

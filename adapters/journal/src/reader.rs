@@ -47,6 +47,10 @@ impl<D: Disk> Reader<D> {
         Ok(Self { disk })
     }
 
+    pub(crate) fn disk(&self) -> &D {
+        &self.disk
+    }
+
     pub(crate) fn over(disk: D) -> Self {
         Self { disk }
     }

@@ -1,6 +1,6 @@
 //! What a journal shares with the handles that work beside it on other threads.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::disk::{Disk, DiskError, DiskFile};
@@ -14,6 +14,8 @@ pub(crate) struct Shared<D: Disk> {
     pub(crate) milestones: usize,
     /// Whether the spare has its name for good and nobody has taken it.
     pub(crate) spare_is_ready: AtomicBool,
+    /// The last record that is durable: no snapshot may stand for more.
+    pub(crate) durable_sequence: AtomicU64,
     spare_work: Mutex<()>,
     snapshot_work: Mutex<()>,
 }
@@ -25,6 +27,7 @@ impl<D: Disk> Shared<D> {
             segment_bytes,
             milestones,
             spare_is_ready: AtomicBool::new(false),
+            durable_sequence: AtomicU64::new(0),
             spare_work: Mutex::new(()),
             snapshot_work: Mutex::new(()),
         }

@@ -1,8 +1,9 @@
 //! Snapshots: written beside the log by another thread, read at a start, thinned out.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskError, DiskFile};
 use crate::error::{DamageKind, ReadError, SnapshotError};
 use crate::format::{Position, SNAPSHOT_HEADER_BYTES, SnapshotHeader};
 use crate::layout::{Layout, SNAPSHOT_UNFINISHED, SnapshotFile, snapshot_name};
@@ -34,11 +35,19 @@ impl<D: Disk> SnapshotWriter<D> {
     /// longer needed. A snapshot at the newest one's sequence replaces it.
     ///
     /// # Errors
-    /// See [`SnapshotError`]: the earlier snapshots are as they were.
+    /// See [`SnapshotError`]: the earlier snapshots still stand. After a disk's error the
+    /// new one may stand too.
     pub fn write(&self, position: Position, payload: &[u8]) -> Result<(), SnapshotError> {
         let _alone = self.shared.snapshot_work();
         let disk = &self.shared.disk;
         let layout = Layout::read(disk)?;
+        let last = self.shared.durable_sequence.load(Ordering::Acquire);
+        if position.sequence > last {
+            return Err(SnapshotError::Ahead {
+                sequence: position.sequence,
+                last,
+            });
+        }
         let newest = layout.snapshots.last().map_or(0, |file| file.sequence);
         if position.sequence < newest {
             return Err(SnapshotError::Older {
@@ -66,19 +75,7 @@ impl<D: Disk> SnapshotWriter<D> {
         payload: &[u8],
     ) -> Result<(), SnapshotError> {
         let disk = &self.shared.disk;
-        let file = disk.create(SNAPSHOT_UNFINISHED)?;
-        let header = SnapshotHeader {
-            position,
-            payload_bytes: payload.len() as u64,
-            payload_hash: *blake3::hash(payload).as_bytes(),
-        };
-        file.write_at(0, &header.encode())?;
-        let mut offset = SNAPSHOT_HEADER_BYTES as u64;
-        for piece in payload.chunks(WRITE_BYTES) {
-            file.write_at(offset, piece)?;
-            offset += piece.len() as u64;
-        }
-        file.sync_data()?;
+        write_snapshot(disk, SNAPSHOT_UNFINISHED, position, payload)?.sync_data()?;
         disk.rename(SNAPSHOT_UNFINISHED, name)?;
         disk.sync_dir()?;
         Ok(())
@@ -120,6 +117,28 @@ fn surplus(all: &[u64], base: u64, milestones: usize) -> Vec<u64> {
         removed.push(kept.remove(closest));
     }
     removed
+}
+
+/// Writes a snapshot's file; neither it nor its name is durable yet.
+pub(crate) fn write_snapshot<D: Disk>(
+    disk: &D,
+    name: &str,
+    position: Position,
+    payload: &[u8],
+) -> Result<D::File, DiskError> {
+    let file = disk.create(name)?;
+    let header = SnapshotHeader {
+        position,
+        payload_bytes: payload.len() as u64,
+        payload_hash: *blake3::hash(payload).as_bytes(),
+    };
+    file.write_at(0, &header.encode())?;
+    let mut offset = SNAPSHOT_HEADER_BYTES as u64;
+    for piece in payload.chunks(WRITE_BYTES) {
+        file.write_at(offset, piece)?;
+        offset += piece.len() as u64;
+    }
+    Ok(file)
 }
 
 /// Reads a snapshot and checks all of it.
