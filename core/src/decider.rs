@@ -32,6 +32,18 @@ pub enum Fact<'a> {
     Payment(&'a PaymentEvent),
 }
 
+impl Fact<'_> {
+    /// Whose journal it is from.
+    #[must_use]
+    pub const fn participant(self) -> ParticipantId {
+        match self {
+            Self::Order(_) => ParticipantId::Order,
+            Self::Inventory(_) => ParticipantId::Inventory,
+            Self::Payment(_) => ParticipantId::Payment,
+        }
+    }
+}
+
 /// What a decider is asked about.
 #[derive(Debug, Clone, Copy)]
 pub enum Input<'a, C> {
@@ -98,7 +110,10 @@ pub trait Participant: 'static {
     /// changes nothing, which `decide` never produces.
     fn evolve(state: &mut Self::State, recorded: &Recorded<Self::Event>, sequence: Sequence);
 
-    /// All rows that this event changes.
+    /// The order that this event is about.
+    fn order_id(event: &Self::Event) -> Option<OrderId>;
+
+    /// All rows that this event changes, read from the state after it.
     fn touched(event: &Self::Event, state: &Self::State, out: &mut Vec<RowKey>);
 
     /// The row that must be known before the input can be decided, if there is one.
@@ -107,6 +122,9 @@ pub trait Participant: 'static {
     /// The idempotency key of a command whose answer is kept, with its fingerprint.
     /// Order creation needs none: its order id derives from the key.
     fn idempotency(command: &Self::Command) -> Option<&Idempotency>;
+
+    /// Is a command that decides nothing a repeated one, answered before?
+    fn is_answered_by_state(command: &Self::Command) -> bool;
 
     /// The event that records a command's answer under its key.
     fn answered(record: AnswerRecord) -> Self::Event;

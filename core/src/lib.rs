@@ -16,13 +16,17 @@ extern crate std;
 
 pub mod command;
 pub mod decider;
+pub mod embedded;
+pub mod engine;
 pub mod gateway;
 pub mod ids;
+pub mod invariants;
 pub mod inventory;
 pub mod limits;
 pub mod money;
 pub mod order;
 pub mod payment;
+pub mod record;
 pub mod rejection;
 pub mod row;
 pub mod settings;

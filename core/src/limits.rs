@@ -65,6 +65,14 @@ pub const PRODUCT_NAME_CHARS_MAX: usize = 200;
 /// below 2^63 that sums over all products stay exact.
 pub const STOCK_UNITS_MAX: u64 = 1_000_000_000_000;
 
+/// Deadlines served at once: after a long stop a million may be due, and one commit must
+/// not have to hold them all.
+pub const DEADLINES_PER_INPUT_MAX: usize = 1_024;
+
+/// Bytes that an embedded host lets one record grow to before it commits it. A single
+/// input may pass this by what it decides, at most [`ORDER_ENCODED_BYTES_MAX`] a participant.
+pub const RECORD_BYTES_SOFT_MAX: usize = 1024 * 1024;
+
 /// Entries of an order's history: a saga has at most twelve steps, and parking and
 /// retrying may repeat. Past this, only the last step of all is still noted.
 pub const HISTORY_ENTRIES_MAX: usize = 64;

@@ -49,6 +49,10 @@ impl Participant for InventoryParticipant {
         state.evolve(recorded, sequence);
     }
 
+    fn order_id(event: &InventoryEvent) -> Option<OrderId> {
+        event.order_id()
+    }
+
     fn touched(event: &InventoryEvent, state: &InventoryState, out: &mut Vec<RowKey>) {
         match event {
             InventoryEvent::ProductDefined { product_id, .. }
@@ -100,6 +104,10 @@ impl Participant for InventoryParticipant {
             InventoryCommand::Define { .. } => None,
             InventoryCommand::Adjust { idempotency, .. } => idempotency.as_ref(),
         }
+    }
+
+    fn is_answered_by_state(_: &InventoryCommand) -> bool {
+        false
     }
 
     fn answered(record: AnswerRecord) -> InventoryEvent {

@@ -62,6 +62,10 @@ impl Participant for OrderParticipant {
         state.evolve(recorded, sequence);
     }
 
+    fn order_id(event: &OrderEvent) -> Option<OrderId> {
+        event.order_id()
+    }
+
     fn touched(event: &OrderEvent, _: &OrderState, out: &mut Vec<RowKey>) {
         match event {
             OrderEvent::Answered(record) => {
@@ -94,6 +98,10 @@ impl Participant for OrderParticipant {
                 idempotency.as_ref()
             }
         }
+    }
+
+    fn is_answered_by_state(command: &OrderCommand) -> bool {
+        matches!(command, OrderCommand::Create(_))
     }
 
     fn answered(record: AnswerRecord) -> OrderEvent {

@@ -59,6 +59,10 @@ impl Participant for PaymentParticipant {
         state.evolve(recorded, sequence);
     }
 
+    fn order_id(event: &PaymentEvent) -> Option<OrderId> {
+        event.order_id()
+    }
+
     fn touched(event: &PaymentEvent, _: &PaymentState, out: &mut Vec<RowKey>) {
         match event {
             PaymentEvent::Answered(record) => {
@@ -90,6 +94,10 @@ impl Participant for PaymentParticipant {
     fn idempotency(command: &PaymentCommand) -> Option<&Idempotency> {
         let PaymentCommand::Refund { idempotency, .. } = command;
         idempotency.as_ref()
+    }
+
+    fn is_answered_by_state(_: &PaymentCommand) -> bool {
+        false
     }
 
     fn answered(record: AnswerRecord) -> PaymentEvent {

@@ -69,7 +69,11 @@ pub(super) fn on_outcome(
         }
         (
             PaymentPhase::Charging | PaymentPhase::Cancelling,
-            GatewayOutcome::Pending | GatewayOutcome::NotFound | GatewayOutcome::Unknown { .. },
+            GatewayOutcome::Pending
+            | GatewayOutcome::NotFound
+            | GatewayOutcome::Unknown { .. }
+            // Nonsense is no answer either.
+            | GatewayOutcome::Refunded { .. },
         ) => match operation.filter(|called| payment.owed_operation(settings) == Some(*called)) {
             Some(operation) => try_again(payment, settings, operation, outcome, now),
             // A report, or the answer to a call that is no longer what is owed: the

@@ -1,0 +1,602 @@
+//! The engine: hosts one participant, without I/O.
+//!
+//! ```text
+//! One rule for those who drive it
+//!  - hand in one input, then take every output before the next wait;
+//!  - what the engine decided is in its frame until the host takes it; the host reports
+//!    with `durable` how far the journal holds it;
+//!  - a reply or a gateway call leaves only when the journal holds all that had been
+//!    decided up to it, and is lost with the engine if that never happens.
+//! ```
+//! It decides on a state that runs ahead of the journal. When the journal refuses for
+//! good, the host drops the engine and builds another from the journal.
+
+mod timers;
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
+
+use crate::command::{Reply, RequestId};
+use crate::decider::{Fact, Input, Participant, Recorded};
+use crate::gateway::{GatewayCall, GatewayOperation, GatewayOutcome};
+use crate::ids::{OrderId, Sequence};
+use crate::limits::DEADLINES_PER_INPUT_MAX;
+use crate::record::{Cursors, EncodedFrame, Frame, Part, encode_into};
+use crate::rejection::Rejection;
+use crate::row::{AnswerRecord, Row, RowKey};
+use crate::settings::Settings;
+use crate::time::Timestamp;
+use timers::Timers;
+
+/// What an engine wants done. All of it rests on what is durable already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EngineOutput {
+    /// The reply to a command.
+    Reply {
+        /// Which command.
+        request: RequestId,
+        /// What it came to.
+        reply: Box<Reply>,
+    },
+    /// Call the gateway; hand the answer in as [`Engine::gateway`].
+    CallGateway(Box<GatewayCall>),
+    /// Look this row up outside memory; hand the answer in as [`Engine::fetched`].
+    Fetch(RowKey),
+}
+
+/// What became of another participant's event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Upstream {
+    /// Read; the cursor stands behind it.
+    Read,
+    /// Read before: dropped.
+    Duplicate,
+    /// A row has to be fetched first. Offer the same event again after
+    /// [`Engine::fetched`].
+    Blocked,
+    /// Events in between are missing. Offer the one after `have` first.
+    Gap {
+        /// The last sequence read.
+        have: Sequence,
+    },
+}
+
+/// An input that waits for a row.
+#[derive(Debug, Clone)]
+enum Waiting<C> {
+    Command {
+        request: RequestId,
+        command: C,
+    },
+    Gateway {
+        order_id: OrderId,
+        operation: Option<GatewayOperation>,
+        outcome: GatewayOutcome,
+    },
+    Upstream,
+}
+
+/// Inputs by the row that they wait for, each with the rows that it has already been told
+/// do not exist.
+type WaitingInputs<C> = BTreeMap<RowKey, Vec<(Waiting<C>, BTreeSet<RowKey>)>>;
+
+/// One participant with everything that is not in its journal: timers, calls under way,
+/// inputs that wait for a row, and outputs that wait for the journal.
+#[derive(Debug)]
+pub struct Engine<P: Participant> {
+    settings: Settings,
+    state: P::State,
+    now: Timestamp,
+    durable: Sequence,
+    decided: Sequence,
+    cursors: Cursors,
+    frame: Vec<Recorded<P::Event>>,
+    /// The frame's events as they go into the journal, one after the other.
+    encoded: Vec<u8>,
+    touched: BTreeSet<RowKey>,
+    leaving: VecDeque<(Sequence, RowKey)>,
+    held: VecDeque<(Sequence, EngineOutput)>,
+    ready: VecDeque<EngineOutput>,
+    deadlines: Timers,
+    calls_due: Timers,
+    calling: BTreeMap<OrderId, GatewayOperation>,
+    waiting: WaitingInputs<P::Command>,
+    /// Rows in memory that came from outside it and that no event has changed since.
+    borrowed: BTreeSet<RowKey>,
+    /// Known not to exist, for the one upstream event that waits.
+    absent_upstream: BTreeSet<RowKey>,
+    scratch: Vec<RowKey>,
+}
+
+impl<P: Participant> Engine<P> {
+    /// An engine at the beginning of its journal.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self::from_part(settings, Part::default())
+    }
+
+    /// An engine that stands where a snapshot was taken.
+    #[must_use]
+    pub fn from_part(settings: Settings, part: Part<P::State>) -> Self {
+        Self {
+            settings,
+            state: part.state,
+            now: Timestamp::UNIX_EPOCH,
+            durable: part.last,
+            decided: part.last,
+            cursors: part.cursors,
+            frame: Vec::new(),
+            encoded: Vec::new(),
+            touched: BTreeSet::new(),
+            leaving: VecDeque::new(),
+            held: VecDeque::new(),
+            ready: VecDeque::new(),
+            deadlines: Timers::default(),
+            calls_due: Timers::default(),
+            calling: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            borrowed: BTreeSet::new(),
+            absent_upstream: BTreeSet::new(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// The state, ahead of the journal by what [`Self::frame`] holds and what is in flight.
+    #[must_use]
+    pub const fn state(&self) -> &P::State {
+        &self.state
+    }
+
+    /// How far the others' journals have been read.
+    #[must_use]
+    pub const fn cursors(&self) -> Cursors {
+        self.cursors
+    }
+
+    /// The sequence of the last event decided.
+    #[must_use]
+    pub const fn decided(&self) -> Sequence {
+        self.decided
+    }
+
+    /// The sequence of the last event that the journal is known to hold.
+    #[must_use]
+    pub const fn durable_sequence(&self) -> Sequence {
+        self.durable
+    }
+
+    /// Events decided and not yet taken.
+    #[must_use]
+    pub fn frame(&self) -> &[Recorded<P::Event>] {
+        &self.frame
+    }
+
+    /// What the frame's events take at rest, in bytes.
+    #[must_use]
+    pub const fn frame_bytes(&self) -> usize {
+        self.encoded.len()
+    }
+
+    /// Gateway calls under way.
+    #[must_use]
+    pub fn calls_under_way(&self) -> usize {
+        self.calling.len()
+    }
+
+    /// When [`Self::time`] is wanted next.
+    #[must_use]
+    pub fn wake_at(&self) -> Option<Timestamp> {
+        match (self.deadlines.first(), self.calls_due.first()) {
+            (Some(deadline), Some(call)) => Some(deadline.min(call)),
+            (deadline, call) => deadline.or(call),
+        }
+    }
+
+    /// Takes the next output.
+    pub fn poll_output(&mut self) -> Option<EngineOutput> {
+        self.ready.pop_front()
+    }
+
+    /// Applies a frame that the journal holds, as part of recovery or of following.
+    /// Returns the rows that it changed, where `rows` are wanted.
+    ///
+    /// # Errors
+    /// The sequence that the journal stands at, if the frame does not fit there.
+    pub fn replay(&mut self, frame: &Frame<P::Event>, rows: bool) -> Result<Vec<Row>, Sequence> {
+        if frame.after != self.decided {
+            return Err(self.decided);
+        }
+        for recorded in &frame.events {
+            self.now = self.now.max(recorded.at);
+            self.apply(recorded);
+        }
+        self.cursors = frame.cursors;
+        let changed = self.take_rows(rows);
+        self.durable = self.decided;
+        self.leave();
+        Ok(changed)
+    }
+
+    /// Begins to work after recovery: sets every timer and makes every call that the
+    /// state owes.
+    pub fn start(&mut self, now: Timestamp) {
+        self.observe(now);
+        for order_id in P::order_ids(&self.state) {
+            if let Some(deadline) = P::deadline(&self.state, order_id) {
+                self.deadlines.set(order_id, Some(deadline));
+            }
+            self.owe(order_id);
+        }
+    }
+
+    /// A command from outside.
+    pub fn command(&mut self, now: Timestamp, request: RequestId, command: P::Command) {
+        self.observe(now);
+        self.on_command(request, command, BTreeSet::new());
+    }
+
+    /// An event of another participant's journal.
+    pub fn upstream(&mut self, now: Timestamp, sequence: Sequence, fact: Fact<'_>) -> Upstream {
+        self.observe(now);
+        let from = fact.participant();
+        let have = self.cursors.of(from);
+        if sequence <= have {
+            return Upstream::Duplicate;
+        }
+        if sequence != have.next() {
+            return Upstream::Gap { have };
+        }
+        let input = Input::Upstream(fact);
+        let absent = core::mem::take(&mut self.absent_upstream);
+        if let Some(key) = self.missing(&input, &absent) {
+            self.absent_upstream = absent;
+            self.wait_for(key, Waiting::Upstream, BTreeSet::new());
+            return Upstream::Blocked;
+        }
+        self.decide(input);
+        self.cursors.advance(from, sequence);
+        Upstream::Read
+    }
+
+    /// What a gateway call came to, or (`operation` is `None`) what the gateway reported.
+    pub fn gateway(
+        &mut self,
+        now: Timestamp,
+        order_id: OrderId,
+        operation: Option<GatewayOperation>,
+        outcome: GatewayOutcome,
+    ) {
+        self.observe(now);
+        if operation.is_some() && self.calling.get(&order_id) == operation.as_ref() {
+            self.calling.remove(&order_id);
+        }
+        self.on_gateway(order_id, operation, outcome, BTreeSet::new());
+    }
+
+    /// The row that an output asked for, or that there is none.
+    pub fn fetched(&mut self, now: Timestamp, key: &RowKey, row: Option<Row>) {
+        self.observe(now);
+        let Some(waiting) = self.waiting.remove(key) else {
+            return;
+        };
+        let found = row.is_some();
+        if let Some(row) = row
+            && !P::holds(&self.state, key)
+        {
+            P::restore(&mut self.state, row);
+            self.borrowed.insert(key.clone());
+        }
+        for (input, mut absent) in waiting {
+            if !found {
+                absent.insert(key.clone());
+            }
+            match input {
+                Waiting::Command { request, command } => self.on_command(request, command, absent),
+                Waiting::Gateway {
+                    order_id,
+                    operation,
+                    outcome,
+                } => {
+                    self.on_gateway(order_id, operation, outcome, absent);
+                }
+                // The host offers the event again; until then the row stays.
+                Waiting::Upstream => {
+                    self.absent_upstream = absent;
+                }
+            }
+        }
+    }
+
+    /// Gives back every fetched row that nothing needed. The host calls it once the
+    /// inputs that waited have been offered again.
+    pub fn give_back(&mut self) {
+        for key in core::mem::take(&mut self.borrowed) {
+            P::forget(&mut self.state, &key);
+        }
+    }
+
+    /// Time has passed. Serves a bounded number of deadlines; [`Self::wake_at`] tells
+    /// whether more are due.
+    pub fn time(&mut self, now: Timestamp) {
+        self.observe(now);
+        for _ in 0..DEADLINES_PER_INPUT_MAX {
+            let Some(order_id) = self.deadlines.pop_due(self.now) else {
+                break;
+            };
+            self.decide(Input::Deadline(order_id));
+        }
+        while let Some(order_id) = self.calls_due.pop_due(self.now) {
+            self.owe(order_id);
+        }
+    }
+
+    /// Takes what was decided since the last time, with the rows that it changed. The
+    /// frame may be empty: it still tells how far the others have been read.
+    pub fn take_frame(&mut self) -> (EncodedFrame, Vec<Row>) {
+        let events = self.frame.len();
+        self.frame.clear();
+        let count = u64::try_from(events).unwrap_or(u64::MAX);
+        let frame = EncodedFrame {
+            after: Sequence::new(self.decided.get().saturating_sub(count)),
+            cursors: self.cursors,
+            count: events,
+            events: core::mem::take(&mut self.encoded),
+        };
+        (frame, self.take_rows(true))
+    }
+
+    /// The journal holds everything up to `sequence`.
+    pub fn durable(&mut self, sequence: Sequence) {
+        self.durable = self.durable.max(sequence);
+        while let Some((needs, _)) = self.held.front() {
+            if *needs > self.durable {
+                break;
+            }
+            if let Some((_, output)) = self.held.pop_front() {
+                self.ready.push_back(output);
+            }
+        }
+        self.leave();
+    }
+
+    /// The state as the journal holds it; `None` while something decided is not durable.
+    #[must_use]
+    pub fn part(&self) -> Option<Part<P::State>> {
+        (self.durable == self.decided && self.borrowed.is_empty()).then(|| Part {
+            state: self.state.clone(),
+            last: self.decided,
+            cursors: self.cursors,
+        })
+    }
+
+    fn observe(&mut self, now: Timestamp) {
+        // A clock that jumps back never takes a deadline or an event's time back.
+        self.now = self.now.max(now);
+    }
+
+    fn on_command(&mut self, request: RequestId, command: P::Command, absent: BTreeSet<RowKey>) {
+        if let Some(idempotency) = P::idempotency(&command) {
+            let key = RowKey::Answer(P::ID, idempotency.key.clone());
+            match P::row(&self.state, &key) {
+                Some(Row::Answer(record)) => {
+                    let result = if record.fingerprint == idempotency.fingerprint {
+                        Ok(record.answer)
+                    } else {
+                        Err(Rejection::IdempotencyKeyReused)
+                    };
+                    return self.reply(
+                        request,
+                        Reply {
+                            replayed: result.is_ok(),
+                            result,
+                        },
+                    );
+                }
+                _ if !absent.contains(&key) => {
+                    return self.wait_for(key, Waiting::Command { request, command }, absent);
+                }
+                _ => {}
+            }
+        }
+        if let Some(key) = self.missing(&Input::Command(&command), &absent) {
+            return self.wait_for(key, Waiting::Command { request, command }, absent);
+        }
+        let need = P::needs(&Input::Command(&command)).map(|need| need.key);
+        let events = match P::decide(
+            &self.state,
+            &self.settings,
+            Input::Command(&command),
+            self.now,
+        ) {
+            Ok(events) => events,
+            Err(rejection) => {
+                return self.reply(
+                    request,
+                    Reply {
+                        result: Err(rejection),
+                        replayed: false,
+                    },
+                );
+            }
+        };
+        let replayed = events.is_empty() && P::is_answered_by_state(&command);
+        self.record(events, need.as_ref());
+        #[expect(
+            clippy::expect_used,
+            reason = "an accepted command leaves its row in memory"
+        )]
+        let answer = P::answer(&self.state, &command).expect("the answer to an accepted command");
+        if let Some(idempotency) = P::idempotency(&command) {
+            let record = AnswerRecord {
+                participant: P::ID,
+                key: idempotency.key.clone(),
+                fingerprint: idempotency.fingerprint,
+                at: self.now,
+                answer: answer.clone(),
+            };
+            self.record(alloc::vec![P::answered(record)], None);
+        }
+        self.reply(
+            request,
+            Reply {
+                result: Ok(answer),
+                replayed,
+            },
+        );
+    }
+
+    fn on_gateway(
+        &mut self,
+        order_id: OrderId,
+        operation: Option<GatewayOperation>,
+        outcome: GatewayOutcome,
+        absent: BTreeSet<RowKey>,
+    ) {
+        let input = Input::Gateway {
+            order_id,
+            operation,
+            outcome: &outcome,
+        };
+        if let Some(key) = self.missing(&input, &absent) {
+            let waiting = Waiting::Gateway {
+                order_id,
+                operation,
+                outcome,
+            };
+            return self.wait_for(key, waiting, absent);
+        }
+        self.decide(input);
+        self.owe(order_id);
+    }
+
+    /// Decides an input that cannot be refused.
+    fn decide(&mut self, input: Input<'_, P::Command>) {
+        let need = P::needs(&input).map(|need| need.key);
+        // Only commands are refused; the trait says so.
+        let events = P::decide(&self.state, &self.settings, input, self.now).unwrap_or_default();
+        self.record(events, need.as_ref());
+    }
+
+    fn missing(&self, input: &Input<'_, P::Command>, absent: &BTreeSet<RowKey>) -> Option<RowKey> {
+        P::needs(input)
+            .filter(|need| need.may_exist)
+            .map(|need| need.key)
+            .filter(|key| !P::holds(&self.state, key) && !absent.contains(key))
+    }
+
+    fn wait_for(&mut self, key: RowKey, waiting: Waiting<P::Command>, absent: BTreeSet<RowKey>) {
+        let queue = self.waiting.entry(key.clone()).or_default();
+        if queue.is_empty() {
+            self.ready.push_back(EngineOutput::Fetch(key));
+        }
+        // The one upstream event that waits is offered again by the host as often as it likes.
+        let is_noted = matches!(waiting, Waiting::Upstream)
+            && queue
+                .iter()
+                .any(|(noted, _)| matches!(noted, Waiting::Upstream));
+        if !is_noted {
+            queue.push((waiting, absent));
+        }
+    }
+
+    fn record(&mut self, events: Vec<P::Event>, need: Option<&RowKey>) {
+        if events.is_empty() {
+            return;
+        }
+        if let Some(key) = need
+            && self.borrowed.remove(key)
+            && let Some(recalled) = P::row(&self.state, key).and_then(P::recalled)
+        {
+            self.push(recalled);
+        }
+        let mut order_id = None;
+        for event in events {
+            order_id = order_id.or_else(|| P::order_id(&event));
+            self.push(event);
+        }
+        if let Some(order_id) = order_id {
+            self.deadlines
+                .set(order_id, P::deadline(&self.state, order_id));
+            self.owe(order_id);
+        }
+    }
+
+    fn push(&mut self, event: P::Event) {
+        let recorded = Recorded {
+            at: self.now,
+            event,
+        };
+        self.apply(&recorded);
+        self.encoded = encode_into(&recorded, core::mem::take(&mut self.encoded));
+        self.frame.push(recorded);
+    }
+
+    fn apply(&mut self, recorded: &Recorded<P::Event>) {
+        self.decided = self.decided.next();
+        P::evolve(&mut self.state, recorded, self.decided);
+        let mut keys = core::mem::take(&mut self.scratch);
+        P::touched(&recorded.event, &self.state, &mut keys);
+        self.touched.extend(keys.drain(..));
+        self.scratch = keys;
+    }
+
+    /// Makes the gateway call that the order's payment owes: now, or when it is due.
+    fn owe(&mut self, order_id: OrderId) {
+        if self.calling.contains_key(&order_id) {
+            return; // one call at a time: its answer brings us back here
+        }
+        match P::owed_call(&self.state, &self.settings, order_id) {
+            None => self.calls_due.set(order_id, None),
+            Some((due_at, _)) if due_at > self.now => self.calls_due.set(order_id, Some(due_at)),
+            Some((_, call)) => {
+                self.calls_due.set(order_id, None);
+                self.calling.insert(order_id, call.operation);
+                self.hold(EngineOutput::CallGateway(Box::new(call)));
+            }
+        }
+    }
+
+    fn reply(&mut self, request: RequestId, reply: Reply) {
+        self.hold(EngineOutput::Reply {
+            request,
+            reply: Box::new(reply),
+        });
+    }
+
+    /// Lets an output leave once all that was decided so far is durable.
+    fn hold(&mut self, output: EngineOutput) {
+        if self.decided <= self.durable {
+            self.ready.push_back(output);
+        } else {
+            self.held.push_back((self.decided, output));
+        }
+    }
+
+    fn take_rows(&mut self, wanted: bool) -> Vec<Row> {
+        let touched = core::mem::take(&mut self.touched);
+        let mut rows = Vec::with_capacity(if wanted { touched.len() } else { 0 });
+        for key in touched {
+            if wanted {
+                rows.extend(P::row(&self.state, &key));
+            }
+            self.leaving.push_back((self.decided, key));
+        }
+        rows
+    }
+
+    /// Takes what has ended, and whose end is durable, out of memory.
+    fn leave(&mut self) {
+        while let Some((sequence, _)) = self.leaving.front() {
+            if *sequence > self.durable {
+                break;
+            }
+            let Some((_, key)) = self.leaving.pop_front() else {
+                break;
+            };
+            if !self.touched.contains(&key) && P::may_leave(&self.state, &key, self.durable) {
+                P::forget(&mut self.state, &key);
+            }
+        }
+    }
+}

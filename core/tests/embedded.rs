@@ -1,0 +1,437 @@
+//! The embedded host end to end, without I/O: a list of records stands for the log, a
+//! map for the store, and a gateway that answers as it is told.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use a4co_core::command::{Command, Reply, RequestId};
+use a4co_core::embedded::{EmbeddedHost, HostInput, HostOutput};
+use a4co_core::gateway::{GatewayCall, GatewayOperation, GatewayOutcome};
+use a4co_core::ids::{CustomerId, Fingerprint, GatewayReference, OrderId, ProductId};
+use a4co_core::inventory::{InventoryCommand, ReservationStatus};
+use a4co_core::money::{Amount, Currency};
+use a4co_core::order::{
+    CreateOrder, Line, NewOrder, Order, OrderCommand, OrderStatus, SagaState, SandboxHints,
+};
+use a4co_core::payment::{PaymentCommand, PaymentStatus};
+use a4co_core::record::{self, Record};
+use a4co_core::rejection::Rejection;
+use a4co_core::row::{Answer, Row, RowKey};
+use a4co_core::settings::Settings;
+use a4co_core::time::{Millis, Timestamp};
+
+struct World {
+    host: EmbeddedHost,
+    settings: Settings,
+    now: Timestamp,
+    log: Vec<Vec<u8>>,
+    rows: BTreeMap<RowKey, Row>,
+    replies: BTreeMap<u64, Reply>,
+    calls: VecDeque<GatewayCall>,
+    requests: u64,
+}
+
+impl World {
+    fn new() -> Self {
+        let settings = Settings::default();
+        let mut world = Self {
+            host: EmbeddedHost::new(&settings),
+            settings,
+            now: Timestamp::from_unix_ms(1_000_000),
+            log: Vec::new(),
+            rows: BTreeMap::new(),
+            replies: BTreeMap::new(),
+            calls: VecDeque::new(),
+            requests: 0,
+        };
+        world.host.start(world.now);
+        world.stock("sku-1", 10);
+        world
+    }
+
+    fn drive(&mut self) {
+        while let Some(output) = self.host.poll_output() {
+            match output {
+                HostOutput::Commit(bytes) => {
+                    self.log.push(bytes);
+                    self.host.handle_input(self.now, HostInput::Committed);
+                }
+                HostOutput::Publish(rows) => {
+                    self.rows
+                        .extend(rows.into_iter().map(|row| (row.key(), row)));
+                }
+                HostOutput::Reply { request, reply } => {
+                    self.replies.insert(request.0, reply);
+                }
+                HostOutput::CallGateway(call) => self.calls.push_back(call),
+                HostOutput::Fetch(key) => {
+                    let row = self.rows.get(&key).cloned();
+                    self.host
+                        .handle_input(self.now, HostInput::Fetched { key, row });
+                }
+            }
+        }
+    }
+
+    fn ask(&mut self, command: Command) -> Reply {
+        self.requests += 1;
+        let request = RequestId(self.requests);
+        self.host
+            .handle_input(self.now, HostInput::Command { request, command });
+        self.drive();
+        self.replies
+            .remove(&self.requests)
+            .expect("every command is answered")
+    }
+
+    fn answer_gateway(&mut self, outcome: GatewayOutcome) -> GatewayOperation {
+        let call = self.calls.pop_front().expect("a call is owed");
+        self.host.handle_input(
+            self.now,
+            HostInput::Gateway {
+                order_id: call.order_id,
+                operation: Some(call.operation),
+                outcome,
+            },
+        );
+        self.drive();
+        call.operation
+    }
+
+    fn pass(&mut self, length: Millis) {
+        self.now = self.now.saturating_add(length);
+        self.host.handle_input(self.now, HostInput::Time);
+        self.drive();
+    }
+
+    fn stock(&mut self, product: &str, on_hand: u64) {
+        let reply = self.ask(Command::Inventory(InventoryCommand::Define {
+            product_id: ProductId::parse(product).unwrap(),
+            name: None,
+            price: None,
+            on_hand: Some(on_hand),
+        }));
+        assert!(reply.result.is_ok());
+    }
+
+    fn create(&mut self, id: u8, quantity: u32, may_exist: bool) -> Reply {
+        self.ask(create(id, quantity, may_exist))
+    }
+
+    fn order(&self, id: u8) -> &Order {
+        match &self.rows[&RowKey::Order(order_id(id))] {
+            Row::Order(order) => order,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn product(&self) -> (u64, u64, u64) {
+        match &self.rows[&RowKey::Product(ProductId::parse("sku-1").unwrap())] {
+            Row::Product(product) => (product.on_hand, product.reserved, product.sold),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A process that died is another host, built from the log alone.
+    fn restart(&mut self) {
+        let mut host = EmbeddedHost::new(&self.settings);
+        let mut rows = BTreeMap::new();
+        for bytes in &self.log {
+            let record: Record = record::decode(bytes).unwrap();
+            let changed = host.replay(&record, true).unwrap();
+            rows.extend(changed.into_iter().map(|row| (row.key(), row)));
+        }
+        assert_eq!(rows, self.rows, "the rows follow from the log alone");
+        self.calls.clear();
+        self.host = host;
+        self.host.start(self.now);
+        self.drive();
+    }
+}
+
+fn order_id(id: u8) -> OrderId {
+    OrderId::from_bytes([id; 16])
+}
+
+fn create(id: u8, quantity: u32, may_exist: bool) -> Command {
+    let unit_price = Amount::from_minor(250).unwrap();
+    Command::Order(OrderCommand::Create(CreateOrder {
+        order_id: order_id(id),
+        may_exist,
+        order: Arc::new(NewOrder {
+            customer_id: CustomerId::parse("customer-1").unwrap(),
+            lines: Arc::from([Line {
+                product_id: ProductId::parse("sku-1").unwrap(),
+                quantity,
+                unit_price,
+            }]),
+            total: unit_price.checked_mul(u64::from(quantity)).unwrap(),
+            currency: Currency::EUR,
+            payment_method: None,
+            metadata: Arc::from([]),
+            hints: SandboxHints::default(),
+            idempotency_key: None,
+            fingerprint: Fingerprint::of(&quantity.to_le_bytes()),
+        }),
+    }))
+}
+
+fn paid() -> GatewayOutcome {
+    GatewayOutcome::Succeeded {
+        reference: GatewayReference::parse("ch_1").unwrap(),
+    }
+}
+
+fn unknown() -> GatewayOutcome {
+    GatewayOutcome::Unknown {
+        detail: Arc::from("timed out"),
+    }
+}
+
+#[test]
+fn an_order_completes_in_two_commits_and_leaves_memory() {
+    let mut world = World::new();
+    let before = world.log.len();
+    let reply = world.create(1, 3, false);
+    let Ok(Answer::Order(order)) = reply.result else {
+        panic!("{reply:?}")
+    };
+    assert_eq!(
+        (order.status, order.saga),
+        (OrderStatus::Pending, SagaState::Started)
+    );
+    assert_eq!(world.order(1).saga, SagaState::PaymentProcessing);
+    assert_eq!(world.product(), (10, 3, 0));
+    assert_eq!(world.answer_gateway(paid()), GatewayOperation::Charge);
+    assert_eq!(world.order(1).status, OrderStatus::Confirmed);
+    assert_eq!(world.product(), (7, 0, 3));
+    assert_eq!(
+        world.log.len() - before,
+        2,
+        "all steps at hand share a commit"
+    );
+    assert!(world.host.order().state().orders.is_empty());
+    assert!(world.host.inventory().state().reservations.is_empty());
+    assert!(world.host.payment().state().payments.is_empty());
+    assert!(
+        world.host.wake_at().is_none(),
+        "what has ended sets no timer"
+    );
+    world.restart();
+}
+
+#[test]
+fn nothing_leaves_before_its_record_is_durable() {
+    let mut world = World::new();
+    let request = RequestId(99);
+    world.host.handle_input(
+        world.now,
+        HostInput::Command {
+            request,
+            command: create(1, 1, false),
+        },
+    );
+    assert!(matches!(
+        world.host.poll_output(),
+        Some(HostOutput::Commit(_))
+    ));
+    assert_eq!(
+        world.host.poll_output(),
+        None,
+        "neither reply nor call before the commit"
+    );
+    world.host.handle_input(world.now, HostInput::Committed);
+    assert!(matches!(
+        world.host.poll_output(),
+        Some(HostOutput::Publish(_))
+    ));
+    assert!(matches!(
+        world.host.poll_output(),
+        Some(HostOutput::Reply { .. })
+    ));
+    assert!(matches!(
+        world.host.poll_output(),
+        Some(HostOutput::CallGateway(_))
+    ));
+}
+
+#[test]
+fn a_decline_gives_the_stock_back() {
+    let mut world = World::new();
+    world.create(1, 3, false).result.unwrap();
+    world.answer_gateway(GatewayOutcome::Rejected {
+        code: Arc::from("card_declined"),
+    });
+    let order = world.order(1);
+    assert_eq!(
+        (order.status, order.saga),
+        (OrderStatus::Cancelled, SagaState::Compensated)
+    );
+    assert_eq!(
+        order.cancel_reason.as_ref().unwrap().to_string(),
+        "payment failed: card_declined"
+    );
+    assert_eq!(world.product(), (10, 0, 0));
+}
+
+#[test]
+fn a_restart_owes_the_same_call() {
+    let mut world = World::new();
+    world.create(1, 3, false).result.unwrap();
+    let owed = world.calls.clone();
+    world.restart();
+    assert_eq!(world.calls, owed);
+    world.answer_gateway(unknown());
+    assert!(world.calls.is_empty(), "the next try waits");
+    world.restart();
+    assert!(world.calls.is_empty(), "also after a restart");
+    world.pass(Millis::from_secs(1));
+    assert_eq!(world.answer_gateway(paid()), GatewayOperation::Charge);
+    assert_eq!(world.order(1).status, OrderStatus::Confirmed);
+}
+
+#[test]
+fn a_success_after_the_order_was_undone_is_refunded() {
+    let mut world = World::new();
+    world.create(1, 3, false).result.unwrap();
+    let cancel = Command::Order(OrderCommand::Cancel {
+        order_id: order_id(1),
+        reason: Arc::from("changed my mind"),
+        idempotency: None,
+    });
+    world.ask(cancel.clone()).result.unwrap();
+    assert_eq!(world.order(1).saga, SagaState::Compensating);
+    world.answer_gateway(paid());
+    assert_eq!(
+        world.answer_gateway(GatewayOutcome::Refunded {
+            reference: GatewayReference::parse("re_1").unwrap()
+        }),
+        GatewayOperation::Refund { number: 1 }
+    );
+    assert_eq!(world.order(1).saga, SagaState::Compensated);
+    assert_eq!(world.product(), (10, 0, 0));
+    let again = world.ask(cancel);
+    assert!(again.result.is_ok(), "cancelling what is cancelled is fine");
+    world.restart();
+}
+
+#[test]
+fn the_same_id_is_the_same_order_also_after_it_left_memory() {
+    let mut world = World::new();
+    assert!(!world.create(1, 3, true).replayed);
+    world.answer_gateway(paid());
+    world.restart();
+    let again = world.create(1, 3, true);
+    assert!(again.replayed);
+    let Ok(Answer::Order(order)) = again.result else {
+        panic!("{again:?}")
+    };
+    assert_eq!(order.status, OrderStatus::Confirmed);
+    assert_eq!(order.as_created().status, OrderStatus::Pending);
+    let other = world.create(1, 4, true);
+    assert_eq!(other.result, Err(Rejection::IdempotencyKeyReused));
+    assert!(
+        world.host.order().state().orders.is_empty(),
+        "what was fetched is given back"
+    );
+}
+
+#[test]
+fn a_confirmed_order_is_refunded_after_it_left_memory() {
+    let mut world = World::new();
+    world.create(1, 4, false).result.unwrap();
+    world.answer_gateway(paid());
+    let refund = |amount: i64| {
+        Command::Payment(PaymentCommand::Refund {
+            order_id: order_id(1),
+            amount: Some(Amount::from_minor(amount).unwrap()),
+            idempotency: None,
+        })
+    };
+    world.ask(refund(400)).result.unwrap();
+    world.restart();
+    world.answer_gateway(GatewayOutcome::Refunded {
+        reference: GatewayReference::parse("re_1").unwrap(),
+    });
+    assert_eq!(
+        world.ask(refund(700)).result,
+        Err(Rejection::RefundExceedsCharge {
+            remaining: Amount::from_minor(600).unwrap()
+        })
+    );
+    world.ask(refund(600)).result.unwrap();
+    world.answer_gateway(GatewayOutcome::Refunded {
+        reference: GatewayReference::parse("re_2").unwrap(),
+    });
+    let Row::Payment(payment) = &world.rows[&RowKey::Payment(order_id(1))] else {
+        panic!()
+    };
+    assert_eq!(payment.status(), PaymentStatus::Refunded);
+    assert_eq!(world.order(1).status, OrderStatus::Confirmed);
+    world.restart();
+}
+
+#[test]
+fn an_expired_hold_undoes_the_order() {
+    let mut world = World::new();
+    world.settings = Settings {
+        payment_timeout_ms: Millis::from_minutes(4),
+        ..Settings::default()
+    };
+    world.create(1, 3, false).result.unwrap();
+    world.pass(Millis::from_minutes(2));
+    assert_eq!(
+        world.order(1).saga,
+        SagaState::PaymentProcessing,
+        "the call is still out"
+    );
+    world.pass(Millis::from_minutes(3));
+    assert_eq!(
+        world.order(1).saga,
+        SagaState::Compensating,
+        "the saga's timer"
+    );
+    let Row::Reservation(held) = &world.rows[&RowKey::Reservation(order_id(1))] else {
+        panic!()
+    };
+    assert_eq!(held.status, ReservationStatus::Released);
+    world.answer_gateway(unknown());
+    assert_eq!(
+        world.answer_gateway(GatewayOutcome::Cancelled),
+        GatewayOperation::Cancel
+    );
+    assert_eq!(world.order(1).saga, SagaState::Compensated);
+}
+
+#[test]
+fn without_room_new_commands_are_refused_and_old_ones_go_on() {
+    let mut world = World::new();
+    world.create(1, 3, false).result.unwrap();
+    world.host.handle_input(world.now, HostInput::Room(false));
+    assert_eq!(
+        world.create(2, 1, false).result,
+        Err(Rejection::JournalFull)
+    );
+    world.answer_gateway(paid());
+    assert_eq!(world.order(1).status, OrderStatus::Confirmed);
+    world.host.handle_input(world.now, HostInput::Room(true));
+    assert!(world.create(2, 1, false).result.is_ok());
+}
+
+#[test]
+fn a_snapshot_with_the_records_after_it_is_the_same_host() {
+    let mut world = World::new();
+    world.create(1, 3, false).result.unwrap();
+    let snapshot = world.host.snapshot().expect("all is durable");
+    let taken_at = world.log.len();
+    let bytes = record::encode(&snapshot);
+    world.answer_gateway(unknown());
+    let mut other = EmbeddedHost::from_snapshot(&world.settings, record::decode(&bytes).unwrap());
+    for bytes in &world.log[taken_at..] {
+        other
+            .replay(&record::decode(bytes).unwrap(), false)
+            .unwrap();
+    }
+    assert_eq!(other.snapshot(), world.host.snapshot());
+}
