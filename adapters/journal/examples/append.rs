@@ -28,30 +28,48 @@ fn main() -> Result<(), Box<dyn Error>> {
         .join(format!("a4co-append-{}", process::id()));
     fs::create_dir_all(&folder)?;
     println!("events of {EVENT_BYTES} bytes, in {}", folder.display());
-    println!("events/commit   raw commits/s   journal commits/s   ratio");
+    println!("events/commit   raw commits/s   journal commits/s   ratio   p99 us: raw  journal");
     for events in [1, 16, 256] {
-        let (mut raw, mut journal) = (0.0, 0.0);
+        let (mut raw, mut journal) = (Samples::default(), Samples::default());
         for round in 0..ROUNDS {
             // Alternating, so that the machine's moods hit both.
             let own = folder.join(format!("{events}-{round}"));
             fs::create_dir_all(&own)?;
-            raw += bare(&own, events)?;
-            journal += appended(&own, events)?;
+            bare(&own, events, &mut raw)?;
+            appended(&own, events, &mut journal)?;
             fs::remove_dir_all(&own)?;
         }
-        let rounds = f64::from(u32::try_from(ROUNDS)?);
         println!(
-            "{events:>13} {:>15.0} {:>19.0} {:>7.2}",
-            raw / rounds,
-            journal / rounds,
-            journal / raw
+            "{events:>13} {:>15.0} {:>19.0} {:>7.2} {:>13} {:>8}",
+            raw.rate(),
+            journal.rate(),
+            journal.rate() / raw.rate(),
+            raw.p99_us(),
+            journal.p99_us()
         );
     }
     fs::remove_dir_all(&folder)?;
     Ok(())
 }
 
-fn bare(folder: &Path, events: usize) -> Result<f64, Box<dyn Error>> {
+/// How long each commit took.
+#[derive(Default)]
+struct Samples(Vec<Duration>);
+
+impl Samples {
+    fn rate(&self) -> f64 {
+        let total: Duration = self.0.iter().sum();
+        self.0.iter().map(|_| 1.0).sum::<f64>() / total.as_secs_f64()
+    }
+
+    fn p99_us(&mut self) -> u128 {
+        self.0.sort_unstable();
+        let at = self.0.len() * 99 / 100;
+        self.0.get(at).map_or(0, Duration::as_micros)
+    }
+}
+
+fn bare(folder: &Path, events: usize, samples: &mut Samples) -> Result<(), Box<dyn Error>> {
     let path = folder.join("raw");
     let bytes = vec![7; (events * EVENT_BYTES + OVERHEAD_BYTES).next_multiple_of(8)];
     let file = OpenOptions::new()
@@ -61,21 +79,22 @@ fn bare(folder: &Path, events: usize) -> Result<f64, Box<dyn Error>> {
         .open(&path)?;
     file.write_all_at(&vec![0; usize::try_from(RAW_BYTES)?], 0)?;
     file.sync_all()?;
-    let (mut commits, mut offset) = (0_u32, 0);
+    let mut offset = 0;
     let start = Instant::now();
     while start.elapsed() < ROUND {
         if offset + bytes.len() as u64 > RAW_BYTES {
             offset = 0;
         }
+        let begun = Instant::now();
         file.write_all_at(&bytes, offset)?;
         file.sync_data()?;
+        samples.0.push(begun.elapsed());
         offset += bytes.len() as u64;
-        commits += 1;
     }
-    Ok(f64::from(commits) / start.elapsed().as_secs_f64())
+    Ok(())
 }
 
-fn appended(folder: &Path, events: usize) -> Result<f64, Box<dyn Error>> {
+fn appended(folder: &Path, events: usize, samples: &mut Samples) -> Result<(), Box<dyn Error>> {
     let disk = OsDisk::create(folder.join("journal"))?;
     let (mut journal, _) = Journal::open(disk, Options::default())?;
     let preparer = journal.spare_preparer();
@@ -89,17 +108,16 @@ fn appended(folder: &Path, events: usize) -> Result<f64, Box<dyn Error>> {
             }
         }
     });
-    let mut commits = 0_u32;
     let start = Instant::now();
     while start.elapsed() < ROUND {
+        let begun = Instant::now();
         journal.append(&payload)?;
-        commits += 1;
+        samples.0.push(begun.elapsed());
         if journal.wants_spare() {
             let _ = wake.try_send(());
         }
     }
-    let rate = f64::from(commits) / start.elapsed().as_secs_f64();
     drop(wake);
     spares.join().map_err(|_| "the preparer panicked")?;
-    Ok(rate)
+    Ok(())
 }

@@ -5,14 +5,12 @@ use crate::disk::{Disk, DiskError, DiskFile};
 use crate::error::{CopyError, DamageKind, ReadError};
 use crate::format::ChainHash;
 use crate::layout::{COPY_UNFINISHED, Layout, SnapshotFile, segment_name};
-use crate::reader::{Reader, Records};
+use crate::reader::{ATTEMPTS, Reader, Records};
 use crate::scan::SegmentReader;
 use crate::shared::write_zeros;
 use crate::snapshot::{read_snapshot, write_snapshot};
 use crate::verify::{SnapshotReport, verify_once};
 
-/// How often a copy is begun again because retention removed what was being copied.
-const ATTEMPTS: u32 = 8;
 /// Files are copied in pieces of this size.
 const COPY_BYTES: usize = 1024 * 1024;
 
@@ -70,6 +68,9 @@ impl<D: Disk> Reader<D> {
     /// Copies the base, the intact snapshots and the records up to the last one into an
     /// empty folder, makes them durable, and checks every byte of the copy. Until it has
     /// finished, the destination is marked, and neither opened nor checked.
+    ///
+    /// On a running instance the last record copied may be one whose sync is under way: it
+    /// is in the copy even if a power cut then takes it from the source.
     ///
     /// # Errors
     /// See [`CopyError`]; the source is never written to.

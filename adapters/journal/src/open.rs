@@ -213,8 +213,8 @@ fn keep_spare<D: Disk>(shared: &Shared<D>) -> Result<bool, DiskError> {
 /// The end of the log as this process will use it: the torn tail zeroed, and everything
 /// that the last sync of the process before may not have made durable written anew. After
 /// a failed sync the cache shows what the disk does not have, and only a new write puts
-/// it there; every earlier sync had succeeded, so the header and the last record are all
-/// that can be in that state.
+/// it there; every earlier sync had succeeded (the header's too, before the segment got its
+/// name), so the last record is all that can be in that state.
 fn reopen<D: Disk>(
     disk: &D,
     end: Records<D>,
@@ -243,7 +243,6 @@ fn reopen<D: Disk>(
     if let Some(torn) = &torn_tail {
         write_zeros(&file, torn.offset, torn.offset + torn.bytes)?;
     }
-    file.write_at(0, &header.encode())?;
     if let Some(start) = last_record {
         let length = usize::try_from(offset - start).unwrap_or_default();
         let mut record = vec![0; length];

@@ -38,17 +38,21 @@ impl OsDisk {
     pub fn create(folder: impl Into<PathBuf>) -> Result<Self, DiskError> {
         let folder = folder.into();
         let shown = folder.display().to_string();
-        let missing = !folder.exists();
+        // Every folder that is made here must have its name synced in the one above it.
+        let made: Vec<_> = folder
+            .ancestors()
+            .take_while(|path| !path.as_os_str().is_empty() && !path.exists())
+            .map(Path::to_owned)
+            .collect();
         fs::create_dir_all(&folder)
             .map_err(|error| DiskError::from_io("make the folder", &shown, error))?;
-        if missing && let Some(parent) = folder.parent() {
-            let parent = if parent.as_os_str().is_empty() {
-                Path::new(".")
-            } else {
-                parent
+        for path in made {
+            let above = match path.parent() {
+                Some(above) if !above.as_os_str().is_empty() => above,
+                _ => Path::new("."),
             };
-            File::open(parent)
-                .and_then(|file| file.sync_all())
+            File::open(above)
+                .and_then(|above| above.sync_all())
                 .map_err(|error| DiskError::from_io("sync the folder above", &shown, error))?;
         }
         Self::open_existing(folder)

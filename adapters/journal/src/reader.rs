@@ -8,6 +8,9 @@ use crate::layout::{Layout, SnapshotFile, base_name, segment_name, snapshot_name
 use crate::scan::{SegmentReader, Step, Tail};
 use crate::snapshot::{Snapshot, read_snapshot};
 
+/// How often reading is begun again because retention removed what was to be read.
+pub(crate) const ATTEMPTS: u32 = 8;
+
 /// One record of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -92,6 +95,17 @@ impl<D: Disk> Reader<D> {
     }
 
     fn recover(&self, newest: bool) -> Result<Recovery<D>, ReadError> {
+        let mut attempt = 1;
+        loop {
+            match self.try_recover(newest) {
+                // Retention moved the base between the listing and the opening.
+                Err(ReadError::Removed { .. }) if attempt < ATTEMPTS => attempt += 1,
+                answer => return answer,
+            }
+        }
+    }
+
+    fn try_recover(&self, newest: bool) -> Result<Recovery<D>, ReadError> {
         let layout = Layout::read(&self.disk)?;
         let (snapshot, damaged_snapshots) = if newest {
             newest_snapshot(&self.disk, &layout)?

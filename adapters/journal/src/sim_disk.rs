@@ -386,6 +386,7 @@ impl DiskFile for SimFile {
         let at = self.position(offset)?;
         state.writes += 1;
         let verdict = state.begin(&self.name, "write")?;
+        let is_fault = matches!(verdict, Verdict::Fail(_));
         let (mut count, mut answer) = match verdict {
             Verdict::Go => (bytes.len(), Ok(())),
             Verdict::PowerCut => (bytes.len(), Err(power_off("write", &self.name))),
@@ -399,6 +400,10 @@ impl DiskFile for SimFile {
             answer = Err(SimFault::Full.error("write", &self.name));
         }
         inode.write(at, &bytes[..count]);
+        if is_fault {
+            // The cache may write back at any time; after a failure the worst is now.
+            inode.write_back(at, count);
+        }
         answer
     }
 

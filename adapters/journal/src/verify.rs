@@ -7,12 +7,9 @@ use crate::error::{Damage, DamageKind, ReadError};
 use crate::format::{ChainHash, Position};
 use crate::layout::{Layout, SnapshotFile};
 use crate::open::TornTail;
-use crate::reader::Records;
+use crate::reader::{ATTEMPTS, Records};
 use crate::scan::Tail;
 use crate::snapshot::read_snapshot;
-
-/// How often a check is begun again because retention removed what was being read.
-const ATTEMPTS: u32 = 8;
 
 /// What a check of a journal found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -5,7 +5,7 @@
 use a4co_journal::sim_disk::SimDisk;
 use a4co_journal::{
     AppendError, Disk, Journal, Keep, LOCK_FILE, OpenError, Options, OsDisk, Position, Reader,
-    Recovered,
+    Recovered, SnapshotError,
 };
 
 fn small() -> Options {
@@ -183,4 +183,80 @@ fn other_segment_sizes_may_follow() {
     }
     drop(journal);
     assert_eq!(open(&disk).1.last_sequence, 39);
+}
+
+#[test]
+fn retention_keeps_what_was_asked_for_and_not_much_more() {
+    const KEPT: u64 = 300;
+    let disk = SimDisk::new();
+    let (mut journal, _) = open(&disk);
+    let mut most = 0;
+    for sequence in 1..=3000_u64 {
+        journal.append(b"x").unwrap();
+        if sequence % 10 == 0 {
+            let writer = journal.snapshot_writer();
+            writer.write(journal.position(), b"state").unwrap();
+            let from = sequence.saturating_sub(KEPT);
+            let base = journal.retain(Keep::From(from)).unwrap().base_sequence;
+            assert!(base == 0 || base < from);
+            if sequence > 2 * KEPT {
+                most = most.max(sequence - base);
+            }
+            let snapshots = disk.list().unwrap();
+            let snapshots = snapshots.iter().filter(|name| name.ends_with(".snap"));
+            assert!(snapshots.count() <= 2 + 6 + 1);
+        }
+    }
+    assert!(
+        most <= KEPT * 2,
+        "{most} records kept where {KEPT} were asked for"
+    );
+}
+
+#[test]
+fn a_snapshot_cannot_be_ahead_of_the_log_or_behind_another() {
+    let disk = SimDisk::new();
+    let (mut journal, _) = open(&disk);
+    journal.append(b"1").unwrap();
+    let at_1 = journal.position();
+    let writer = journal.snapshot_writer();
+    let ahead = Position {
+        sequence: 2,
+        ..at_1
+    };
+    assert!(matches!(
+        writer.write(ahead, b""),
+        Err(SnapshotError::Ahead { .. })
+    ));
+    journal.append(b"2").unwrap();
+    writer.write(journal.position(), b"state").unwrap();
+    assert!(matches!(
+        writer.write(at_1, b""),
+        Err(SnapshotError::Older { .. })
+    ));
+    // The same place again replaces it, and what is the base stays the base.
+    journal.append(b"3").unwrap();
+    assert_eq!(journal.retain(Keep::From(3)).unwrap().base_sequence, 2);
+    drop(journal);
+    let (journal, recovered) = open(&disk);
+    assert_eq!(recovered.base_sequence, 2);
+    journal
+        .snapshot_writer()
+        .write(recovered.snapshot.unwrap().position, b"again")
+        .unwrap();
+    drop(journal);
+    let (_, recovered) = open(&disk);
+    assert_eq!(recovered.base_sequence, 2);
+    assert_eq!(recovered.snapshot.unwrap().payload, b"again");
+}
+
+#[test]
+fn the_handles_may_go_to_other_threads() {
+    fn sendable<T: Send>() {}
+    fn shareable<T: Send + Sync + Clone>() {}
+    sendable::<Journal<OsDisk>>();
+    shareable::<a4co_journal::SparePreparer<OsDisk>>();
+    shareable::<a4co_journal::SnapshotWriter<OsDisk>>();
+    shareable::<a4co_journal::Retainer<OsDisk>>();
+    shareable::<Reader<OsDisk>>();
 }

@@ -7,7 +7,7 @@ mod common;
 use common::Driver;
 
 use a4co_journal::sim_disk::SimFault;
-use a4co_journal::{Disk, OpenError};
+use a4co_journal::{AppendError, Disk, OpenError};
 
 /// As in the crash tests, but nothing here gives up: whatever says "full" is tried on.
 fn script(driver: &mut Driver<a4co_journal::sim_disk::SimDisk>) {
@@ -109,4 +109,32 @@ fn a_new_folder_on_a_full_disk_is_refused_by_name_and_left_as_it_was() {
     assert_eq!(driver.disk.list().unwrap(), Vec::<String>::new());
     driver.disk.set_capacity(u64::MAX);
     driver.open().unwrap();
+}
+
+#[test]
+fn a_record_that_was_rejected_in_the_middle_is_never_read() {
+    // Half of these bytes, and zeros, are all of the record: a write that failed in the
+    // middle has done everything.
+    let mut payload = vec![0; 2000];
+    payload[..16].fill(7);
+    for power_cut in [false, true] {
+        for seed in 0..8 {
+            let mut driver = Driver::sim();
+            let disk = driver.disk.clone();
+            driver.open().unwrap();
+            assert!(driver.append());
+            disk.fail_at(disk.operations(), SimFault::Full);
+            let refused = driver.journal.as_mut().unwrap().append(&payload);
+            assert!(matches!(refused, Err(AppendError::Full(_))));
+            driver.journal = None;
+            if power_cut {
+                disk.crash(&mut { seed });
+            } else {
+                disk.kill();
+            }
+            // The model knows nothing of it.
+            driver.open().unwrap();
+            assert!(driver.append());
+        }
+    }
 }

@@ -283,9 +283,20 @@ impl Inode {
     }
 
     pub(super) fn sync(&mut self) {
+        self.write_back(0, self.cached.len());
+    }
+
+    /// Brings the dirty sectors of this range, and the length, to the platter.
+    pub(super) fn write_back(&mut self, at: usize, count: usize) {
         let length = self.cached.len();
         self.durable.resize(length, 0);
-        for sector in std::mem::take(&mut self.dirty_sectors) {
+        let sectors = at / SECTOR_BYTES..(at + count).div_ceil(SECTOR_BYTES);
+        let (now, later) = std::mem::take(&mut self.dirty_sectors)
+            .into_iter()
+            .partition(|sector| sectors.contains(sector));
+        self.dirty_sectors = later;
+        let now: BTreeSet<usize> = now;
+        for sector in now {
             let from = (sector * SECTOR_BYTES).min(length);
             let to = ((sector + 1) * SECTOR_BYTES).min(length);
             self.durable[from..to].copy_from_slice(&self.cached[from..to]);
