@@ -128,6 +128,15 @@ fn a_damaged_source_is_not_copied_as_if_it_were_whole() {
     assert!(verify(&to).unwrap().is_intact());
 }
 
+/// Stops the writer also when an assertion fails, or the test would wait for ever.
+struct StopOnDrop<'s>(&'s AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn copies_and_checks_while_another_thread_appends_snapshots_and_lets_go() {
     let folder = tempfile::tempdir().unwrap();
@@ -156,8 +165,10 @@ fn copies_and_checks_while_another_thread_appends_snapshots_and_lets_go() {
             }
             journal.last_sequence()
         });
+        let stopper = StopOnDrop(&stop);
         let reader = Reader::open(disk.clone()).unwrap();
         let mut last = 0;
+        let mut copies = 0;
         for round in 0..30 {
             let report = verify(&disk).unwrap();
             assert!(report.is_intact(), "{report:?}");
@@ -166,6 +177,7 @@ fn copies_and_checks_while_another_thread_appends_snapshots_and_lets_go() {
             let to = OsDisk::create(folder.path().join(format!("copy-{round}"))).unwrap();
             match reader.copy_to(&to) {
                 Ok(copied) => {
+                    copies += 1;
                     assert!(copied.last_sequence >= last);
                     let report = verify(&to).unwrap();
                     assert!(report.is_intact(), "{report:?}");
@@ -178,7 +190,8 @@ fn copies_and_checks_while_another_thread_appends_snapshots_and_lets_go() {
                 Err(other) => panic!("{other}"),
             }
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(stopper);
+        assert!(copies > 0);
         assert!(writer.join().unwrap() >= last);
     });
 }

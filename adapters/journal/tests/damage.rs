@@ -291,6 +291,42 @@ fn files_of_another_log_do_not_fit() {
     assert_eq!(renamed.kind, DamageKind::Name { found: 1 });
 }
 
+/// A record with a right checksum in place of the last one.
+fn forge(log: &Log, change: impl Fn(&mut Vec<u8>)) -> Damage {
+    let (file, from, to) = log.places.last().unwrap();
+    let (from, to) = (
+        usize::try_from(*from).unwrap(),
+        usize::try_from(*to).unwrap(),
+    );
+    let mut content = log.disk.content(file).unwrap();
+    let seed = crc32c::crc32c(&content[40..56]);
+    let mut record = content[from..to].to_vec();
+    change(&mut record);
+    let crc = crc32c::crc32c_append(crc32c::crc32c_append(seed, &record[..4]), &record[8..]);
+    record[4..8].copy_from_slice(&crc.to_le_bytes());
+    content[from..to].copy_from_slice(&record);
+    let disk = log.disk.duplicate();
+    disk.plant(file, &content);
+    let found = damage(Journal::open(disk.clone(), small()));
+    assert_eq!((&found.file, found.offset), (file, from as u64));
+    assert_eq!(found.sequence, 8);
+    assert_eq!(verify(&disk).unwrap().damage.as_ref(), Some(&found));
+    found
+}
+
+#[test]
+fn a_whole_record_that_does_not_fit_is_no_torn_one() {
+    let log = log();
+    let changed = forge(&log, |record| record[40] ^= 1);
+    assert!(matches!(changed.kind, DamageKind::Chain { .. }));
+    let rehashed = forge(&log, |record| record[20] ^= 1);
+    assert!(matches!(rehashed.kind, DamageKind::Chain { .. }));
+    let ahead = forge(&log, |record| record[8] = 9);
+    assert_eq!(ahead.kind, DamageKind::Sequence { found: 9 });
+    let behind = forge(&log, |record| record[8] = 3);
+    assert_eq!(behind.kind, DamageKind::Sequence { found: 3 });
+}
+
 #[test]
 fn a_damaged_snapshot_falls_back_and_says_so() {
     let mut driver = Driver::sim();
