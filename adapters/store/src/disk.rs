@@ -1,0 +1,307 @@
+//! sled, with everything around it that makes it fit to be used: a lock of ours, a note of
+//! who wrote it and under which boot, and a wall against its panics.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
+
+use rustix::fs::FlockOperation;
+
+use crate::error::{Reason, StoreError};
+use crate::keys;
+use crate::options::{FaultPoint, Options};
+use crate::record::VALUE_VERSION;
+
+/// sled's own folder. The note stands beside it, so that neither can be there in part.
+const SLED_FOLDER: &str = "sled";
+const NOTE_FILE: &str = "about";
+const LOCK_FILE: &str = "lock";
+/// The layout of folder and keys; another one makes the view be rebuilt.
+const LAYOUT_VERSION: u32 = 1;
+/// sled keeps what it freed until it sees every thread pass: small batches let it go.
+pub(crate) const BATCH_OPERATIONS: usize = 256;
+
+/// One change: a key, and its value or its removal.
+pub(crate) type Operation = (Vec<u8>, Option<Vec<u8>>);
+
+pub(crate) struct Disk {
+    folder: PathBuf,
+    options: Options,
+    /// sled, or why it is not open.
+    db: RwLock<Result<sled::Db, String>>,
+    _lock: File,
+}
+
+/// What was found when a disk was opened.
+pub(crate) struct Found {
+    pub(crate) disk: Disk,
+    pub(crate) applied: u64,
+    pub(crate) why_rebuilt: Option<Reason>,
+}
+
+impl Disk {
+    pub(crate) fn open(folder: &Path, options: &Options) -> Result<Found, StoreError> {
+        let failed = |source| StoreError::Folder {
+            path: folder.to_owned(),
+            source,
+        };
+        fs::create_dir_all(folder).map_err(failed)?;
+        let lock = File::create(folder.join(LOCK_FILE)).map_err(failed)?;
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(StoreError::Locked {
+                    path: folder.to_owned(),
+                });
+            }
+            Err(errno) => return Err(failed(errno.into())),
+        }
+        let disk = Self {
+            folder: folder.to_owned(),
+            options: options.clone(),
+            db: RwLock::new(Err("it is not open yet".to_owned())),
+            _lock: lock,
+        };
+        let why_rebuilt = match disk.distrust() {
+            Some(reason) => Some(reason),
+            None => disk.start().err().map(Reason::Damaged),
+        };
+        if why_rebuilt.is_some() {
+            disk.start_empty()?;
+        }
+        let applied = match disk.applied() {
+            Ok(applied) => applied,
+            // Only a disk that is not open gives this; it is tried again later.
+            Err(StoreError::Degraded { .. }) if why_rebuilt.is_some() => 0,
+            Err(error) => return Err(error),
+        };
+        Ok(Found {
+            disk,
+            applied,
+            why_rebuilt,
+        })
+    }
+
+    /// Deletes what there is and begins again. When that cannot be opened (there may be no
+    /// room), the disk stays down, to be tried again.
+    pub(crate) fn start_empty(&self) -> Result<(), StoreError> {
+        self.put_down("it is being rebuilt");
+        let failed = |source| StoreError::Folder {
+            path: self.folder.clone(),
+            source,
+        };
+        self.forget().map_err(failed)?;
+        remove_folder(&self.folder.join(SLED_FOLDER)).map_err(failed)?;
+        let started = self.start().and_then(|()| {
+            let written = fs::write(self.folder.join(NOTE_FILE), self.note());
+            written.map_err(|error| error.to_string())
+        });
+        if let Err(why) = started {
+            self.put_down(&why);
+        }
+        Ok(())
+    }
+
+    /// Removes the note: the next start deletes the view and rebuilds it.
+    pub(crate) fn forget(&self) -> io::Result<()> {
+        match fs::remove_file(self.folder.join(NOTE_FILE)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Opens sled once more, after [`Disk::put_down`].
+    pub(crate) fn reopen(&self) -> Result<(), String> {
+        let checked = self.options.check(FaultPoint::Reopen);
+        checked.map_err(|error| error.to_string())?;
+        if !self.folder.join(NOTE_FILE).exists() {
+            return self.start_empty().map_err(|error| error.to_string());
+        }
+        self.start()
+    }
+
+    /// Closes sled. Waits for reads that are under way.
+    pub(crate) fn put_down(&self, why: &str) {
+        let mut db = self.db.write().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *db, Err(why.to_owned()));
+        drop(db);
+        // Its destructor flushes, which can panic.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(before)));
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.db
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_ok()
+    }
+
+    /// Does something with sled. Its errors and panics come back as
+    /// [`StoreError::Degraded`].
+    pub(crate) fn with<T>(
+        &self,
+        point: FaultPoint,
+        work: impl FnOnce(&sled::Db) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
+        let db = db.as_ref().map_err(degraded)?;
+        self.options
+            .check(point)
+            .map_err(|error| degraded(&error))?;
+        catch_unwind(AssertUnwindSafe(|| work(db)))
+            .unwrap_or_else(|panic| Err(degraded(&panic_text(panic.as_ref()))))
+    }
+
+    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
+        self.with(FaultPoint::Read, |db| Ok(db.get(key)?))
+    }
+
+    /// Writes operations in batches; only the last of them is sure to be whole.
+    pub(crate) fn write(&self, operations: Vec<Operation>) -> Result<(), StoreError> {
+        let mut operations = operations.into_iter().peekable();
+        while operations.peek().is_some() {
+            let mut batch = sled::Batch::default();
+            for (key, value) in operations.by_ref().take(BATCH_OPERATIONS) {
+                match value {
+                    Some(value) => batch.insert(key, value),
+                    None => batch.remove(key),
+                }
+            }
+            self.with(FaultPoint::Batch, |db| Ok(db.apply_batch(batch)?))?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn flush(&self) -> Result<(), StoreError> {
+        self.with(FaultPoint::Flush, |db| {
+            db.flush()?;
+            Ok(())
+        })
+    }
+
+    pub(crate) fn applied(&self) -> Result<u64, StoreError> {
+        let Some(value) = self.get(keys::APPLIED)? else {
+            return Ok(0);
+        };
+        let value = <[u8; 8]>::try_from(&*value).map_err(|_| StoreError::Undecodable {
+            what: "the applied sequence",
+            key: keys::shown(keys::APPLIED),
+        })?;
+        Ok(u64::from_be_bytes(value))
+    }
+
+    /// Bytes of all files.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        folder_bytes(&self.folder)
+    }
+
+    pub(crate) fn free_bytes(&self) -> io::Result<u64> {
+        (self.options.free_space)(&self.folder)
+    }
+
+    /// Why what lies there must not even be opened.
+    fn distrust(&self) -> Option<Reason> {
+        let there = self.folder.join(SLED_FOLDER).exists();
+        let Ok(note) = fs::read_to_string(self.folder.join(NOTE_FILE)) else {
+            return Some(if there { Reason::Format } else { Reason::New });
+        };
+        let mut lines = note
+            .lines()
+            .zip(self.note().lines().map(str::to_owned).collect::<Vec<_>>());
+        let (Some((format, format_now)), Some((boot, boot_now))) = (lines.next(), lines.next())
+        else {
+            return Some(Reason::Format);
+        };
+        if !there || format != format_now {
+            return Some(Reason::Format);
+        }
+        (boot != boot_now).then_some(Reason::OtherBoot)
+    }
+
+    /// The layout, and the boot under which sled's files are what was written to them.
+    fn note(&self) -> String {
+        let boot = fs::read_to_string(&self.options.boot_id_path).unwrap_or_default();
+        let boot = boot.trim();
+        format!("layout {LAYOUT_VERSION}, values {VALUE_VERSION}, sled 0.34\nboot {boot}\n")
+    }
+
+    fn start(&self) -> Result<(), String> {
+        let folder = self.folder.join(SLED_FOLDER);
+        // What a crash left of a snapshot would be read, and fail for ever.
+        remove_unfinished(&folder).map_err(|error| error.to_string())?;
+        let config = sled::Config::new()
+            .path(&folder)
+            .cache_capacity(self.options.cache_bytes)
+            .flush_every_ms(Some(1000));
+        let opened = catch_unwind(AssertUnwindSafe(|| {
+            let db = config.open()?;
+            // A damaged tree often shows only when it is read.
+            let applied = db.get(keys::APPLIED)?;
+            Ok::<_, sled::Error>((db, applied))
+        }));
+        match opened {
+            Ok(Ok((db, _))) => {
+                *self.db.write().unwrap_or_else(PoisonError::into_inner) = Ok(db);
+                Ok(())
+            }
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(panic) => Err(panic_text(panic.as_ref())),
+        }
+    }
+}
+
+impl From<sled::Error> for StoreError {
+    fn from(error: sled::Error) -> Self {
+        degraded(&error)
+    }
+}
+
+pub(crate) fn degraded(why: &(impl ToString + ?Sized)) -> StoreError {
+    StoreError::Degraded {
+        why: why.to_string(),
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned());
+    format!("sled panicked: {}", text.unwrap_or_default())
+}
+
+fn remove_folder(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn remove_unfinished(folder: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|end| end == "generating") {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+fn folder_bytes(folder: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return 0;
+    };
+    let bytes = entries.flatten().map(|entry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => folder_bytes(&entry.path()),
+        Ok(metadata) => metadata.len(),
+        Err(_) => 0,
+    });
+    bytes.sum()
+}

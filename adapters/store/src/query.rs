@@ -1,0 +1,185 @@
+//! Lists of orders, newest first: a range of one index, merged with what is in memory.
+
+use std::sync::{Arc, PoisonError};
+
+use a4co_core::ids::CustomerId;
+use a4co_core::order::{Order, OrderStatus};
+use a4co_core::time::Timestamp;
+
+use crate::cursor::Cursor;
+use crate::error::StoreError;
+use crate::keys::{self, Position};
+use crate::options::FaultPoint;
+use crate::record;
+use crate::view::Shared;
+
+/// Index entries that one call looks at; it then gives what it has, and a cursor.
+const EXAMINED_MAX: usize = 10_000;
+
+/// Which orders to list.
+#[derive(Debug, Clone, Default)]
+pub struct OrderQuery {
+    /// Of this status only.
+    pub status: Option<OrderStatus>,
+    /// Of this customer only.
+    pub customer: Option<CustomerId>,
+    /// Created at this time or later.
+    pub created_from: Option<Timestamp>,
+    /// Created at this time or earlier.
+    pub created_to: Option<Timestamp>,
+    /// At most so many.
+    pub limit: usize,
+    /// Where the page before ended.
+    pub cursor: Option<Cursor>,
+}
+
+/// A part of a list.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// Newest first. May be shorter than asked for although more follow, where orders
+    /// that fit are rare.
+    pub orders: Vec<Arc<Order>>,
+    /// Where the next page begins; `None` after the last one.
+    pub next: Option<Cursor>,
+}
+
+impl OrderQuery {
+    fn fits(&self, order: &Order) -> bool {
+        let new = &order.order;
+        self.status.is_none_or(|status| order.status == status)
+            && self
+                .customer
+                .as_ref()
+                .is_none_or(|it| new.customer_id == *it)
+            && self
+                .created_from
+                .is_none_or(|from| order.created_at >= from)
+            && self.created_to.is_none_or(|to| order.created_at <= to)
+            && self
+                .cursor
+                .is_none_or(|cursor| position_of(order) < cursor.0)
+    }
+
+    /// The range of the index that this is answered from, its end not included.
+    fn range(&self) -> (Vec<u8>, Vec<u8>) {
+        let prefix = match (&self.customer, self.status) {
+            (Some(customer), _) => keys::by_customer_prefix(customer),
+            (None, Some(status)) => keys::by_status_prefix(status),
+            (None, None) => vec![keys::ORDER],
+        };
+        let first = Position::first_at(self.created_from.unwrap_or_default());
+        let last = Position::last_at(self.created_to.unwrap_or(Timestamp::MAX));
+        let key = |position: Position| [&prefix[..], &position.to_bytes()].concat();
+        let mut end = key(last);
+        // Just past the last position.
+        end.push(0);
+        if let Some(cursor) = self.cursor {
+            end = end.min(key(cursor.0));
+        }
+        (key(first), end)
+    }
+}
+
+/// What was found in sled.
+#[derive(Default)]
+struct Scanned {
+    orders: Vec<Arc<Order>>,
+    /// Where the scan stopped, if it did not come to the end.
+    stopped_at: Option<Position>,
+}
+
+pub(crate) fn orders(shared: &Shared, query: &OrderQuery) -> Result<Page, StoreError> {
+    // While this is held, no row leaves memory: one that is seen in neither place is in
+    // neither place.
+    let _gate = shared.gate.read().unwrap_or_else(PoisonError::into_inner);
+    let limit = query.limit.max(1);
+    let mut found = in_memory(shared, query, limit);
+    let scanned = scan(shared, query, limit)?;
+    found.extend(scanned.orders);
+    // An order that was published just now may be there twice: memory's comes first.
+    found.sort_by_key(|order| std::cmp::Reverse(position_of(order)));
+    found.dedup_by_key(|order| order.order_id);
+    if let Some(stopped_at) = scanned.stopped_at {
+        found.retain(|order| position_of(order) >= stopped_at);
+    }
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let next = if more {
+        found.last().map(|order| position_of(order))
+    } else {
+        scanned.stopped_at
+    };
+    Ok(Page {
+        orders: found,
+        next: next.map(Cursor),
+    })
+}
+
+/// The newest orders in memory that fit, one more than asked for.
+fn in_memory(shared: &Shared, query: &OrderQuery, limit: usize) -> Vec<Arc<Order>> {
+    let overlay = shared.overlay();
+    let mut found: Vec<&Arc<Order>> = overlay.orders().filter(|order| query.fits(order)).collect();
+    if found.len() > limit {
+        found.select_nth_unstable_by_key(limit, |order| std::cmp::Reverse(position_of(order)));
+        found.truncate(limit + 1);
+    }
+    found.into_iter().cloned().collect()
+}
+
+fn scan(shared: &Shared, query: &OrderQuery, limit: usize) -> Result<Scanned, StoreError> {
+    let (first, end) = query.range();
+    let mut scanned = Scanned::default();
+    if first >= end {
+        return Ok(scanned);
+    }
+    shared.disk.with(FaultPoint::Read, |db| {
+        let mut examined = 0;
+        for entry in db.range(first..end).rev() {
+            let (key, value) = entry?;
+            let Some(position) = Position::from_end(&key) else {
+                continue;
+            };
+            if scanned.orders.len() > limit {
+                return Ok(());
+            }
+            if examined == EXAMINED_MAX {
+                return Ok(());
+            }
+            examined += 1;
+            scanned.stopped_at = Some(position);
+            let order = match shared.overlay().order(position.order_id) {
+                Some(order) => Some(order),
+                None => match key[0] {
+                    keys::ORDER => record::decode_bundle(&key, &value)?.order,
+                    keys::BY_CUSTOMER if !status_fits(query, &value) => None,
+                    _ => {
+                        let key = keys::order(position);
+                        match db.get(&key)? {
+                            Some(value) => record::decode_bundle(&key, &value)?.order,
+                            None => None,
+                        }
+                    }
+                },
+            };
+            scanned
+                .orders
+                .extend(order.filter(|order| query.fits(order)));
+        }
+        scanned.stopped_at = None;
+        Ok(())
+    })?;
+    Ok(scanned)
+}
+
+fn status_fits(query: &OrderQuery, value: &[u8]) -> bool {
+    query
+        .status
+        .is_none_or(|status| *value == [keys::status_code(status)])
+}
+
+pub(crate) fn position_of(order: &Order) -> Position {
+    Position {
+        created_at: order.created_at,
+        order_id: order.order_id,
+    }
+}
