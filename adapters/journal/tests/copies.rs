@@ -62,7 +62,7 @@ fn an_interrupted_copy_is_refused_by_everybody() {
     let calm = SimDisk::new();
     reader.copy_to(&calm).unwrap();
     for cut in 0..calm.operations() {
-        for seed in 0..4 {
+        for seed in 0..32 {
             let to = SimDisk::new();
             to.cut_power_at(cut);
             assert!(reader.copy_to(&to).is_err());
