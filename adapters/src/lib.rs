@@ -1,4 +1,4 @@
 //! The adapters of the order engine: what carries the core's decisions out.
 
 pub mod gateway;
-pub mod handle;
+pub use a4co_driver::handle;

@@ -41,7 +41,10 @@ impl EngineHandle {
     /// A handle whose commands go to `queue`.
     #[must_use]
     pub fn new(queue: mpsc::Sender<Submission>) -> Self {
-        Self { queue, depth: Arc::default() }
+        Self {
+            queue,
+            depth: Arc::default(),
+        }
     }
 
     /// Hands a command to the engine and waits until its outcome is durable.
@@ -50,10 +53,12 @@ impl EngineHandle {
     /// [`SubmitError`] when the engine did not take the command, or stopped meanwhile.
     pub async fn submit(&self, command: Command) -> Result<Reply, SubmitError> {
         let (reply, answer) = oneshot::channel();
-        self.queue.try_send(Submission { command, reply }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => SubmitError::QueueFull,
-            mpsc::error::TrySendError::Closed(_) => SubmitError::Stopped,
-        })?;
+        self.queue
+            .try_send(Submission { command, reply })
+            .map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => SubmitError::QueueFull,
+                mpsc::error::TrySendError::Closed(_) => SubmitError::Stopped,
+            })?;
         self.depth.fetch_add(1, Ordering::Relaxed);
         let outcome = answer.await;
         self.depth.fetch_sub(1, Ordering::Relaxed);

@@ -1,0 +1,138 @@
+//! Waiting for something to end: a saga, or a refund.
+//!
+//! Whoever waits registers before it sends its command; the loop tells it when a commit
+//! shows the end.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use a4co_core::ids::OrderId;
+use a4co_core::order::Order;
+use a4co_core::payment::{Payment, RefundStatus};
+use a4co_core::row::Row;
+use tokio::sync::oneshot;
+
+/// Those who wait, by order.
+#[derive(Debug, Clone, Default)]
+pub struct Watches {
+    waiting: Arc<Mutex<Waiting>>,
+}
+
+/// Waits until more refunds than this have ended.
+type RefundWatch = (usize, oneshot::Sender<Box<Payment>>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    orders: HashMap<OrderId, Vec<oneshot::Sender<Box<Order>>>>,
+    payments: HashMap<OrderId, Vec<RefundWatch>>,
+}
+
+impl Watches {
+    /// Resolves with the order as it was when its saga ended, if that is still to come;
+    /// fails when the engine stops first.
+    #[must_use]
+    pub fn order_end(&self, order_id: OrderId) -> oneshot::Receiver<Box<Order>> {
+        let (sender, receiver) = oneshot::channel();
+        let mut waiting = self.lock();
+        let queue = waiting.orders.entry(order_id).or_default();
+        queue.retain(|sender| !sender.is_closed());
+        queue.push(sender);
+        receiver
+    }
+
+    /// Resolves with the payment once more than `ended` of its refunds have ended.
+    #[must_use]
+    pub fn refund_end(&self, order_id: OrderId, ended: usize) -> oneshot::Receiver<Box<Payment>> {
+        let (sender, receiver) = oneshot::channel();
+        let mut waiting = self.lock();
+        let queue = waiting.payments.entry(order_id).or_default();
+        queue.retain(|(_, sender)| !sender.is_closed());
+        queue.push((ended, sender));
+        receiver
+    }
+
+    /// Nobody waits for this order any more.
+    pub fn forget(&self, order_id: OrderId) {
+        let mut waiting = self.lock();
+        if let Some(queue) = waiting.orders.get_mut(&order_id) {
+            queue.retain(|sender| !sender.is_closed());
+            if queue.is_empty() {
+                waiting.orders.remove(&order_id);
+            }
+        }
+        if let Some(queue) = waiting.payments.get_mut(&order_id) {
+            queue.retain(|(_, sender)| !sender.is_closed());
+            if queue.is_empty() {
+                waiting.payments.remove(&order_id);
+            }
+        }
+    }
+
+    /// What these rows show to those who wait.
+    pub(crate) fn news(&self, rows: &[Row]) -> News {
+        let mut news = News::default();
+        let mut waiting = self.lock();
+        if waiting.orders.is_empty() && waiting.payments.is_empty() {
+            return news;
+        }
+        for row in rows {
+            match row {
+                Row::Order(order) if order.saga.is_terminal() => {
+                    let senders = waiting.orders.remove(&order.order_id).into_iter().flatten();
+                    news.orders
+                        .extend(senders.map(|sender| (sender, order.clone())));
+                }
+                Row::Payment(payment) => waiting.take_payment(payment, &mut news),
+                _ => {}
+            }
+        }
+        news
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // Nothing in here is left half done by a panic.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn take_payment(&mut self, payment: &Payment, news: &mut News) {
+        let Some(queue) = self.payments.remove(&payment.order_id) else {
+            return;
+        };
+        let is_ended = |status: &RefundStatus| *status != RefundStatus::Pending;
+        let ended = payment
+            .refunds
+            .iter()
+            .filter(|refund| is_ended(&refund.status))
+            .count();
+        let (told, still): (Vec<_>, Vec<_>) =
+            queue.into_iter().partition(|(before, _)| ended > *before);
+        let told = told
+            .into_iter()
+            .map(|(_, sender)| (sender, Box::new(payment.clone())));
+        news.payments.extend(told);
+        if !still.is_empty() {
+            self.payments.insert(payment.order_id, still);
+        }
+    }
+}
+
+/// What is to be told once readers can see it.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    orders: Vec<(oneshot::Sender<Box<Order>>, Box<Order>)>,
+    payments: Vec<(oneshot::Sender<Box<Payment>>, Box<Payment>)>,
+}
+
+impl News {
+    /// Tells it. Whoever gave up waiting has dropped its end.
+    pub(crate) fn tell(self) {
+        for (sender, order) in self.orders {
+            let _ = sender.send(order);
+        }
+        for (sender, payment) in self.payments {
+            let _ = sender.send(payment);
+        }
+    }
+}
