@@ -260,3 +260,21 @@ fn the_handles_may_go_to_other_threads() {
     shareable::<a4co_journal::Retainer<OsDisk>>();
     shareable::<Reader<OsDisk>>();
 }
+
+#[test]
+fn a_spare_is_kept_over_a_restart_only_if_it_is_whole() {
+    let disk = SimDisk::new();
+    let (journal, _) = open(&disk);
+    journal.spare_preparer().prepare().unwrap();
+    drop(journal);
+    assert!(!open(&disk).0.wants_spare());
+    for damage in [
+        |disk: &SimDisk| disk.corrupt("spare.log", 5000, 1),
+        |disk: &SimDisk| disk.truncate("spare.log", 4096),
+    ] {
+        let disk = disk.duplicate();
+        assert!(damage(&disk));
+        assert!(open(&disk).0.wants_spare());
+        assert!(!disk.list().unwrap().contains(&"spare.log".to_owned()));
+    }
+}
