@@ -13,6 +13,8 @@ use crate::ids::{ParticipantId, Sequence};
 use crate::inventory::{InventoryEvent, InventoryState};
 use crate::order::{OrderEvent, OrderState};
 use crate::payment::{PaymentEvent, PaymentState};
+use crate::row::Row;
+use crate::time::Timestamp;
 
 /// Version of the format at rest. Another number is another format, never a guess.
 pub const FORMAT_VERSION: u8 = 1;
@@ -93,6 +95,17 @@ pub fn encode_record(
     payment.append_to(inventory.append_to(order.append_to(out)))
 }
 
+impl Record {
+    /// The time of its newest event.
+    #[must_use]
+    pub fn latest(&self) -> Timestamp {
+        let order = self.order.events.last().map(|recorded| recorded.at);
+        let inventory = self.inventory.events.last().map(|recorded| recorded.at);
+        let payment = self.payment.events.last().map(|recorded| recorded.at);
+        order.max(inventory).max(payment).unwrap_or_default()
+    }
+}
+
 /// An event that a participant had not read yet, with whose it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OwnedFact {
@@ -148,6 +161,67 @@ pub struct Snapshot {
     pub payment: Part<PaymentState>,
     /// Facts that a participant had not read yet: reader, sequence, fact.
     pub unread: Vec<(ParticipantId, Sequence, OwnedFact)>,
+}
+
+impl Snapshot {
+    /// Every row of the state, for a store that starts from this snapshot.
+    pub fn rows(&self) -> impl Iterator<Item = Row> {
+        let orders = self.order.state.orders.values().cloned().map(Row::Order);
+        let products = self
+            .inventory
+            .state
+            .products
+            .values()
+            .cloned()
+            .map(Row::Product);
+        let held = self
+            .inventory
+            .state
+            .reservations
+            .values()
+            .cloned()
+            .map(Row::Reservation);
+        let payments = self
+            .payment
+            .state
+            .payments
+            .values()
+            .cloned()
+            .map(Row::Payment);
+        let answers = (self.order.state.answers.values())
+            .chain(self.inventory.state.answers.values())
+            .chain(self.payment.state.answers.values());
+        orders
+            .chain(products)
+            .chain(held)
+            .chain(payments)
+            .chain(answers.cloned().map(Row::Answer))
+    }
+
+    /// The time of the newest event that the state shows. What has left memory is not
+    /// looked at, so this is a lower bound of the journal's last event.
+    #[must_use]
+    pub fn latest(&self) -> Timestamp {
+        let orders = self
+            .order
+            .state
+            .orders
+            .values()
+            .map(|order| order.updated_at);
+        let payments = self
+            .payment
+            .state
+            .payments
+            .values()
+            .map(|payment| payment.updated_at);
+        let held = self
+            .inventory
+            .state
+            .reservations
+            .values()
+            .map(|held| held.created_at);
+        orders.chain(payments).chain(held).max().unwrap_or_default()
+    }
 }
 
 /// Bytes that are not what they should be. Nothing was changed by reading them.

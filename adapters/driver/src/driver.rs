@@ -87,6 +87,7 @@ pub struct Driver<L, R, C, O> {
     unwritten: Option<Vec<u8>>,
     committed: (u64, usize),
     calls: Vec<GatewayCall>,
+    fetches: Vec<RowKey>,
     has_room: bool,
 }
 
@@ -144,6 +145,7 @@ impl<L: Log, R: Rows, C: Clock, O: Observer> Driver<L, R, C, O> {
             unwritten: None,
             committed: (0, 0),
             calls: Vec::new(),
+            fetches: Vec::new(),
             has_room: true,
         };
         (driver, reach)
@@ -266,12 +268,16 @@ impl<L: Log, R: Rows, C: Clock, O: Observer> Driver<L, R, C, O> {
                     }
                 }
                 HostOutput::CallGateway(call) => self.calls.push(call),
-                HostOutput::Fetch(key) => self.rows.fetch(key, &self.row_sink),
+                HostOutput::Fetch(key) => self.fetches.push(key),
             }
         }
         if !self.calls.is_empty() {
             self.gateway
                 .submit(std::mem::take(&mut self.calls), &self.answer_sink);
+        }
+        if !self.fetches.is_empty() {
+            self.rows
+                .fetch(std::mem::take(&mut self.fetches), &self.row_sink);
         }
         if self.log.wants_snapshot()
             && let Some(snapshot) = self.host.snapshot()

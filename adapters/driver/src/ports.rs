@@ -47,8 +47,10 @@ pub trait Rows {
     /// been applied yet.
     fn publish(&mut self, sequence: u64, rows: Vec<Row>);
 
-    /// Looks a row up and sends it to `sink`, from wherever that does not block the loop.
-    fn fetch(&self, key: RowKey, sink: &Arc<dyn RowSink>);
+    /// Looks rows up and sends each to `sink`, from wherever that does not block the loop.
+    /// A row that cannot be read is tried until it can be: "there is none" is said only
+    /// when it is so.
+    fn fetch(&self, keys: Vec<RowKey>, sink: &Arc<dyn RowSink>);
 }
 
 /// Takes fetched rows back into the loop. Never blocks.

@@ -1,0 +1,180 @@
+//! The embedded engine: recovery from log and snapshot, and the thread that runs it.
+//!
+//! ```text
+//! In the data folder
+//!  journal/             segments, snapshots and the lock: the truth
+//!  store/               sled: rebuilt from the journal whenever it is missing or doubtful
+//!  sandbox-gateway.log  the sandbox gateway's own books
+//! ```
+
+mod clock;
+mod log;
+mod recover;
+mod rows;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use a4co_core::settings::Settings;
+use a4co_driver::driver::Reach;
+use a4co_driver::ports::{AnswerSink, Gateway, Observer};
+use a4co_driver::{Driver, DriverError, EngineHandle, Watches};
+use a4co_store::View;
+use tokio::sync::oneshot;
+
+use crate::config::StorageConfig;
+
+pub use self::clock::MonotonicClock;
+pub use self::recover::{Recovered, StartError};
+
+use self::log::JournalLog;
+use self::rows::ViewRows;
+
+/// The journal's folder within the data folder.
+#[must_use]
+pub fn journal_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("journal")
+}
+
+/// The store's folder within the data folder.
+#[must_use]
+pub fn store_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("store")
+}
+
+/// What an embedded engine is started with.
+#[derive(Debug, Clone)]
+pub struct EmbeddedConfig {
+    /// The data folder.
+    pub data_dir: PathBuf,
+    /// Of the core.
+    pub settings: Settings,
+    /// Journal, store and disk.
+    pub storage: StorageConfig,
+    /// Commands that may wait for the engine.
+    pub queue: usize,
+}
+
+/// Whether the disk takes what the engine writes: shared by the log, the store and those
+/// who report on it.
+#[derive(Debug, Default)]
+pub struct DiskState {
+    is_low: AtomicBool,
+    store_is_behind: AtomicBool,
+}
+
+impl DiskState {
+    /// Free space is below the configured minimum.
+    #[must_use]
+    pub fn is_low(&self) -> bool {
+        self.is_low.load(Ordering::Acquire)
+    }
+
+    /// The store takes no more rows at the moment, and memory has its fill of them.
+    #[must_use]
+    pub fn store_is_behind(&self) -> bool {
+        self.store_is_behind.load(Ordering::Acquire)
+    }
+
+    fn has_room(&self) -> bool {
+        !self.is_low() && !self.store_is_behind()
+    }
+}
+
+/// An engine that has recovered and runs on a thread of its own.
+pub struct Embedded {
+    /// Sends it commands.
+    pub handle: EngineHandle,
+    /// Waits for ends.
+    pub watches: Watches,
+    /// Takes what the gateway reports by itself.
+    pub answers: Arc<dyn AnswerSink>,
+    /// Answers reads.
+    pub view: View,
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<Result<(), DriverError>>,
+    failed: oneshot::Receiver<DriverError>,
+}
+
+/// Why a shutdown was not clean. Nothing acknowledged is lost; the next start recovers.
+#[derive(Debug, thiserror::Error)]
+pub enum ShutdownError {
+    /// The log had failed.
+    #[error(transparent)]
+    Log(#[from] DriverError),
+    /// The store had not taken everything; the next start brings it up to date.
+    #[error("the store was not closed cleanly, and will be brought up to date at the next start: {0}")]
+    Store(#[from] a4co_store::StoreError),
+    /// The engine's thread panicked: a bug. Please report it with the log's last lines.
+    #[error("the engine's thread panicked")]
+    Panicked,
+}
+
+impl Embedded {
+    /// Recovers, and starts the engine. Blocks until recovery has finished.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing was changed that a later start could not go on from.
+    pub fn start(
+        config: EmbeddedConfig,
+        gateway: Arc<dyn Gateway>,
+        observer: impl Observer + Send + 'static,
+        disk: Arc<DiskState>,
+        runtime: tokio::runtime::Handle,
+    ) -> Result<(Self, Recovered), StartError> {
+        let (engine, recovered) = recover::recover(&config)?;
+        let view = engine.view.clone();
+        let log = JournalLog::start(engine.journal, view.clone(), &config, disk.clone());
+        let rows = ViewRows::new(view.clone(), disk, runtime);
+        let clock = MonotonicClock::not_before(recovered.last_event_at);
+        let (driver, reach) =
+            Driver::new(engine.host, log, rows, clock, observer, gateway, config.queue);
+        let Reach { handle, watches, answers, stop } = reach;
+        let (fail, failed) = oneshot::channel();
+        let thread = std::thread::Builder::new()
+            .name("engine".to_owned())
+            .spawn(move || run(driver, fail))
+            .map_err(StartError::Thread)?;
+        Ok((Self { handle, watches, answers, view, stop, thread, failed }, recovered))
+    }
+
+    /// Resolves when the engine has failed for good; the process must then end.
+    pub async fn failed(&mut self) -> Option<DriverError> {
+        (&mut self.failed).await.ok()
+    }
+
+    /// Finishes what is under way, takes a last snapshot, and closes log and store.
+    ///
+    /// # Errors
+    /// [`ShutdownError`]; nothing acknowledged is lost.
+    pub fn shut_down(self) -> Result<(), ShutdownError> {
+        // An engine that has failed has dropped its end, and the join says how.
+        let _ = self.stop.send(());
+        self.thread.join().map_err(|_| ShutdownError::Panicked)??;
+        self.view.close()?;
+        Ok(())
+    }
+}
+
+fn run<O: Observer>(
+    driver: Driver<JournalLog, ViewRows, MonotonicClock, O>,
+    fail: oneshot::Sender<DriverError>,
+) -> Result<(), DriverError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    #[expect(clippy::expect_used, reason = "a current-thread runtime with timers needs nothing")]
+    let stopped = runtime.expect("a runtime for the engine").block_on(driver.run());
+    match stopped {
+        Ok(stopped) => {
+            stopped.log.finish(&stopped.host);
+            Ok(())
+        }
+        Err(error) => {
+            tracing::error!(%error, "the engine has stopped");
+            // Told to whoever watches; it ends the process.
+            let _ = fail.send(error);
+            Ok(())
+        }
+    }
+}
