@@ -6,16 +6,19 @@
 //! that are in sled are remembered here.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 
 use a4co_core::ids::OrderId;
 use a4co_core::order::OrderStatus;
+use a4co_core::time::Timestamp;
 
-use crate::disk::{Disk, Operation, degraded};
+use crate::disk::{Disk, degraded};
 use crate::error::StoreError;
 use crate::keys::{self, Position};
 use crate::options::FaultPoint;
 use crate::overlay::Generation;
 use crate::record::{self, Bundle};
+use crate::runs::Edit;
 
 /// Orders that are encoded before they are written: enough to write neighbours together.
 const CHUNK_ORDERS: usize = 4096;
@@ -33,68 +36,60 @@ impl Writer {
     /// Learns which active orders are in sled.
     pub(crate) fn load(disk: &Disk) -> Result<Self, StoreError> {
         let mut active = HashMap::new();
-        for status in OrderStatus::ALL
-            .into_iter()
-            .filter(|it| keys::is_active(*it))
-        {
-            disk.with(FaultPoint::Read, |db| {
-                for key in db.scan_prefix(keys::by_status_prefix(status)).keys() {
-                    if let Some(position) = Position::from_end(&key?) {
-                        active.insert(position.order_id, status);
-                    }
+        let first = keys::at(&[0], Position::first_at(Timestamp::UNIX_EPOCH));
+        let end = [keys::ACTIVE_CODE_MAX + 1];
+        disk.with(FaultPoint::Read, |db| {
+            keys::BY_STATUS.visit(db, &first, &end, |key, _| {
+                let status = key.first().copied().and_then(keys::status_from_code);
+                if let (Some(status), Some(position)) = (status, Position::from_end(key)) {
+                    active.insert(position.order_id, status);
                 }
-                Ok(())
-            })?;
-        }
+                Ok(ControlFlow::Continue(()))
+            })
+        })?;
         Ok(Self {
             active,
             pruned_to: None,
         })
     }
 
-    /// Writes a generation, and only then that it is written. Nothing is flushed.
+    /// Writes a generation, and flushes it, and only then that it is written.
     pub(crate) fn apply(&mut self, disk: &Disk, generation: &Generation) -> Result<(), StoreError> {
-        let mut operations = Vec::new();
+        let mut rows = Vec::new();
         for product in generation.products.values() {
             let value = encode(&**product)?;
-            operations.push((keys::product(&product.product_id), Some(value)));
+            rows.push((keys::product(&product.product_id), Some(value)));
         }
         for record in generation.answers.values() {
             let (participant, key) = (record.participant, &record.key);
             let value = encode(&**record)?;
-            operations.push((keys::answer(participant, key), Some(value)));
+            rows.push((keys::answer(participant, key), Some(value)));
             let by_age = keys::answer_by_age(record.at, participant, key);
-            operations.push((by_age, Some(Vec::new())));
+            rows.push((by_age, Some(Vec::new())));
         }
-        let mut orders: Vec<(Position, OrderId, &Bundle)> = Vec::new();
-        for (order_id, bundle) in &generation.orders {
-            let created_at = bundle.created_at().unwrap_or_default();
-            let position = Position {
-                created_at,
-                order_id: *order_id,
-            };
-            orders.push((position, *order_id, bundle));
-        }
-        orders.sort_unstable_by_key(|(position, _, _)| *position);
+        disk.write(rows)?;
+        let mut orders: Vec<(OrderId, &Bundle)> = Vec::new();
+        orders.extend(generation.orders.iter().map(|(id, bundle)| (*id, bundle)));
+        orders.sort_unstable_by_key(|(order_id, bundle)| (bundle.created_at(), *order_id));
         for chunk in orders.chunks(CHUNK_ORDERS) {
-            for (_, order_id, bundle) in chunk {
-                self.write_bundle(disk, *order_id, (*bundle).clone(), &mut operations)?;
+            let mut edits = Edits::default();
+            for (order_id, bundle) in chunk {
+                self.add(disk, *order_id, (*bundle).clone(), &mut edits)?;
             }
-            operations.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
-            disk.write(std::mem::take(&mut operations))?;
+            edits.write(disk)?;
         }
+        disk.flush()?;
         let applied = generation.sequence.to_be_bytes().to_vec();
-        operations.push((keys::APPLIED.to_vec(), Some(applied)));
-        // Where there are too many for one batch, the last one has it.
-        disk.write(operations)
+        disk.write(vec![(keys::APPLIED.to_vec(), Some(applied))])?;
+        disk.flush()
     }
 
-    fn write_bundle(
+    fn add(
         &mut self,
         disk: &Disk,
         order_id: OrderId,
         bundle: Bundle,
-        operations: &mut Vec<Operation>,
+        edits: &mut Edits,
     ) -> Result<(), StoreError> {
         let changed_order = bundle.order.clone();
         let known = self.active.get(&order_id).copied();
@@ -117,12 +112,12 @@ impl Writer {
             order_id,
         };
         if let Some(earlier_at) = earlier_at.filter(|earlier| *earlier != position) {
-            operations.push((keys::order(earlier_at), None));
+            edits.moved.push((keys::at(&[], earlier_at), None));
         }
-        operations.push((keys::order(position), Some(encode(&bundle)?)));
+        let value = encode(&bundle)?;
+        edits.orders.push((keys::at(&[], position), Some(value)));
         if known.is_none() && earlier_at != Some(position) {
-            let time = keys::time_bytes(created_at).to_vec();
-            operations.push((keys::locator(order_id), Some(time)));
+            edits.locate(position);
         }
         let Some(order) = changed_order else {
             return Ok(());
@@ -130,13 +125,17 @@ impl Writer {
         if known == Some(order.status) {
             return Ok(());
         }
+        let by_status = |status| keys::at(&[keys::status_code(status)], position);
         if let Some(earlier) = known {
-            operations.push((keys::by_status(earlier, position), None));
+            edits.by_status.push((by_status(earlier), None));
         }
-        operations.push((keys::by_status(order.status, position), Some(Vec::new())));
-        let by_customer = keys::by_customer(&order.order.customer_id, position);
+        edits
+            .by_status
+            .push((by_status(order.status), Some(Vec::new())));
+        let customer = keys::customer_prefix(&order.order.customer_id);
         let code = vec![keys::status_code(order.status)];
-        operations.push((by_customer, Some(code)));
+        let by_customer = keys::at(&customer, position);
+        edits.by_customer.push((by_customer, Some(code)));
         if keys::is_active(order.status) {
             self.active.insert(order_id, order.status);
         } else {
@@ -146,35 +145,92 @@ impl Writer {
     }
 }
 
+/// Changes to the families of orders, that are made together.
+#[derive(Default)]
+pub(crate) struct Edits {
+    orders: Vec<Edit>,
+    locators: Vec<Edit>,
+    by_status: Vec<Edit>,
+    by_customer: Vec<Edit>,
+    /// Places that bundles have left for another.
+    moved: Vec<Edit>,
+}
+
+impl Edits {
+    fn locate(&mut self, position: Position) {
+        let time = keys::time_bytes(position.created_at).to_vec();
+        let key = position.order_id.as_bytes().to_vec();
+        self.locators.push((key, Some(time)));
+    }
+
+    /// Removes a bundle from its place, and, if that is where it is looked for, from
+    /// everywhere.
+    pub(crate) fn forget(&mut self, position: Position, bundle: &Bundle, is_here: bool) {
+        self.moved.push((keys::at(&[], position), None));
+        if !is_here {
+            return;
+        }
+        let key = position.order_id.as_bytes().to_vec();
+        self.locators.push((key, None));
+        if let Some(order) = &bundle.order {
+            let code = [keys::status_code(order.status)];
+            self.by_status.push((keys::at(&code, position), None));
+            let customer = keys::customer_prefix(&order.order.customer_id);
+            self.by_customer.push((keys::at(&customer, position), None));
+        }
+    }
+
+    /// In this order, so that a crash leaves no index entry that is never removed, and a
+    /// bundle is where it was until it is found at its new place.
+    pub(crate) fn write(self, disk: &Disk) -> Result<(), StoreError> {
+        disk.edit(keys::ORDERS, self.orders)?;
+        disk.edit(keys::BY_STATUS, self.by_status)?;
+        disk.edit(keys::BY_CUSTOMER, self.by_customer)?;
+        disk.edit(keys::LOCATORS, self.locators)?;
+        disk.edit(keys::ORDERS, self.moved)
+    }
+}
+
 /// What sled has of an order, and where.
 pub(crate) fn find_bundle(
     disk: &Disk,
     order_id: OrderId,
 ) -> Result<Option<(Position, Bundle)>, StoreError> {
-    // Between the two reads the writer may move the bundle, which it does at most once.
-    for _ in 0..2 {
-        let Some(time) = disk.get(&keys::locator(order_id))? else {
-            return Ok(None);
-        };
-        let time = <[u8; keys::TIME_BYTES]>::try_from(&*time).ok();
-        let Some(created_at) = time.and_then(keys::time_from_bytes) else {
-            return Err(StoreError::Undecodable {
-                what: "an order's place",
-                key: keys::shown(&keys::locator(order_id)),
-            });
-        };
-        let position = Position {
+    disk.with(FaultPoint::Read, |db| {
+        // Between the two reads the writer may move the bundle, which it does at most once.
+        for _ in 0..2 {
+            let Some(position) = locate(db, order_id)? else {
+                return Ok(None);
+            };
+            if let Some(bundle) = bundle_at(db, position)? {
+                return Ok(Some((position, bundle)));
+            }
+        }
+        Ok(None)
+    })
+}
+
+/// Where the bundle of an order is.
+pub(crate) fn locate(db: &sled::Db, order_id: OrderId) -> Result<Option<Position>, StoreError> {
+    keys::LOCATORS.get(db, order_id.as_bytes(), |time| {
+        let time = <[u8; keys::TIME_BYTES]>::try_from(time).ok();
+        let created_at = time.and_then(keys::time_from_bytes);
+        let created_at = created_at.ok_or_else(|| StoreError::Undecodable {
+            what: "an order's place",
+            key: keys::shown(order_id.as_bytes()),
+        })?;
+        Ok(Position {
             created_at,
             order_id,
-        };
-        let key = keys::order(position);
-        if let Some(value) = disk.get(&key)? {
-            return Ok(Some((position, record::decode_bundle(&key, &value)?)));
-        }
-    }
-    Ok(None)
+        })
+    })
+}
+
+pub(crate) fn bundle_at(db: &sled::Db, at: Position) -> Result<Option<Bundle>, StoreError> {
+    let key = keys::at(&[], at);
+    keys::ORDERS.get(db, &key, |value| record::decode_bundle(&key, value))
 }
 
 fn encode<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
-    record::encode(value).map_err(|error| degraded(&error))
+    record::encode(value).map_err(degraded)
 }

@@ -13,6 +13,7 @@ use crate::error::{Reason, StoreError};
 use crate::keys;
 use crate::options::{FaultPoint, Options};
 use crate::record::VALUE_VERSION;
+use crate::runs::{Edit, Family};
 
 /// sled's own folder. The note stands beside it, so that neither can be there in part.
 const SLED_FOLDER: &str = "sled";
@@ -20,12 +21,6 @@ const NOTE_FILE: &str = "about";
 const LOCK_FILE: &str = "lock";
 /// The layout of folder and keys; another one makes the view be rebuilt.
 const LAYOUT_VERSION: u32 = 1;
-/// sled keeps what it freed until it sees every thread pass: small batches let it go.
-pub(crate) const BATCH_OPERATIONS: usize = 256;
-
-/// One change: a key, and its value or its removal.
-pub(crate) type Operation = (Vec<u8>, Option<Vec<u8>>);
-
 pub(crate) struct Disk {
     folder: PathBuf,
     options: Options,
@@ -151,25 +146,34 @@ impl Disk {
             .check(point)
             .map_err(|error| degraded(&error))?;
         catch_unwind(AssertUnwindSafe(|| work(db)))
-            .unwrap_or_else(|panic| Err(degraded(&panic_text(panic.as_ref()))))
+            .unwrap_or_else(|panic| Err(degraded(panic_text(panic.as_ref()))))
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
         self.with(FaultPoint::Read, |db| Ok(db.get(key)?))
     }
 
-    /// Writes operations in batches; only the last of them is sure to be whole.
-    pub(crate) fn write(&self, operations: Vec<Operation>) -> Result<(), StoreError> {
-        let mut operations = operations.into_iter().peekable();
-        while operations.peek().is_some() {
-            let mut batch = sled::Batch::default();
-            for (key, value) in operations.by_ref().take(BATCH_OPERATIONS) {
+    /// Changes entries of a family; see [`Family::edit`].
+    pub(crate) fn edit(&self, family: Family, mut edits: Vec<Edit>) -> Result<(), StoreError> {
+        edits.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
+        self.with(FaultPoint::Read, |db| {
+            family.edit(db, &edits, |db, writes| {
+                self.options.check(FaultPoint::Write).map_err(degraded)?;
+                writes.apply(db)
+            })
+        })
+    }
+
+    /// Writes rows that each have a key of their own.
+    pub(crate) fn write(&self, rows: Vec<Edit>) -> Result<(), StoreError> {
+        for (key, value) in rows {
+            self.with(FaultPoint::Write, |db| {
                 match value {
-                    Some(value) => batch.insert(key, value),
-                    None => batch.remove(key),
-                }
-            }
-            self.with(FaultPoint::Batch, |db| Ok(db.apply_batch(batch)?))?;
+                    Some(value) => db.insert(key, value)?,
+                    None => db.remove(key)?,
+                };
+                Ok(())
+            })?;
         }
         Ok(())
     }
@@ -254,11 +258,11 @@ impl Disk {
 
 impl From<sled::Error> for StoreError {
     fn from(error: sled::Error) -> Self {
-        degraded(&error)
+        degraded(error)
     }
 }
 
-pub(crate) fn degraded(why: &(impl ToString + ?Sized)) -> StoreError {
+pub(crate) fn degraded(why: impl ToString) -> StoreError {
     StoreError::Degraded {
         why: why.to_string(),
     }

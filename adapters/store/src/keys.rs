@@ -1,14 +1,14 @@
 //! The keys of the one tree: a byte that says what kind, then what it sorts by.
 //!
 //! ```text
-//! m <name>                              what the view knows of itself
-//! t <created_at> <order id>             an order with its reservation and payment
-//! i <order id>                          → created_at, where its `t` is
-//! s <status> <created_at> <order id>    → nothing: orders by status
-//! c <customer> 0 <created_at> <order id> → status: orders by customer
-//! p <product id>                        a product
-//! k <participant> <key>                 a kept answer
-//! w <at> <participant> <key>            → nothing: kept answers by age
+//! mapplied                          → the applied sequence
+//! t created_at order_id             → an order with its reservation and payment, in runs
+//! i order_id                        → created_at, where its `t` is, in runs
+//! s status created_at order_id      → nothing: orders by status, in runs
+//! c customer 0 created_at order_id  → status: orders by customer, in runs
+//! p product_id                      → a product
+//! k participant key                 → a kept answer
+//! w at participant key              → nothing: kept answers by age
 //! ```
 //!
 //! Orders lie in the order of time, so that new ones are written side by side whatever
@@ -18,10 +18,28 @@ use a4co_core::ids::{CustomerId, IdempotencyKey, OrderId, ParticipantId, Product
 use a4co_core::order::OrderStatus;
 use a4co_core::time::Timestamp;
 
-pub(crate) const ORDER: u8 = b't';
-pub(crate) const LOCATOR: u8 = b'i';
-pub(crate) const BY_STATUS: u8 = b's';
-pub(crate) const BY_CUSTOMER: u8 = b'c';
+use crate::runs::Family;
+
+pub(crate) const ORDERS: Family = Family {
+    prefix: b't',
+    entries_max: 16,
+    bytes_max: 4096,
+};
+pub(crate) const LOCATORS: Family = Family {
+    prefix: b'i',
+    entries_max: 32,
+    bytes_max: 4096,
+};
+pub(crate) const BY_STATUS: Family = Family {
+    prefix: b's',
+    entries_max: 64,
+    bytes_max: 4096,
+};
+pub(crate) const BY_CUSTOMER: Family = Family {
+    prefix: b'c',
+    entries_max: 16,
+    bytes_max: 4096,
+};
 pub(crate) const PRODUCT: u8 = b'p';
 pub(crate) const ANSWER: u8 = b'k';
 pub(crate) const ANSWER_BY_AGE: u8 = b'w';
@@ -102,6 +120,14 @@ pub(crate) const fn status_code(status: OrderStatus) -> u8 {
     }
 }
 
+/// The code of the last status that is not final.
+pub(crate) const ACTIVE_CODE_MAX: u8 = status_code(OrderStatus::InventoryReserved);
+
+pub(crate) fn status_from_code(code: u8) -> Option<OrderStatus> {
+    let mut all = OrderStatus::ALL.into_iter();
+    all.find(|status| status_code(*status) == code)
+}
+
 /// May an order of this status still get another one?
 pub(crate) const fn is_active(status: OrderStatus) -> bool {
     matches!(
@@ -110,30 +136,14 @@ pub(crate) const fn is_active(status: OrderStatus) -> bool {
     )
 }
 
-pub(crate) fn order(position: Position) -> Vec<u8> {
-    joined(&[&[ORDER], &position.to_bytes()])
-}
-
-pub(crate) fn locator(order_id: OrderId) -> Vec<u8> {
-    joined(&[&[LOCATOR], order_id.as_bytes()])
-}
-
-pub(crate) fn by_status_prefix(status: OrderStatus) -> Vec<u8> {
-    vec![BY_STATUS, status_code(status)]
-}
-
-pub(crate) fn by_status(status: OrderStatus, position: Position) -> Vec<u8> {
-    joined(&[&[BY_STATUS, status_code(status)], &position.to_bytes()])
-}
-
 /// Customer ids are printable, so that a zero byte ends them.
-pub(crate) fn by_customer_prefix(customer: &CustomerId) -> Vec<u8> {
-    joined(&[&[BY_CUSTOMER], customer.as_str().as_bytes(), &[0]])
+pub(crate) fn customer_prefix(customer: &CustomerId) -> Vec<u8> {
+    joined(&[customer.as_str().as_bytes(), &[0]])
 }
 
-pub(crate) fn by_customer(customer: &CustomerId, position: Position) -> Vec<u8> {
-    let customer = customer.as_str().as_bytes();
-    joined(&[&[BY_CUSTOMER], customer, &[0], &position.to_bytes()])
+/// A position in an index of orders; the prefix says of which status or customer.
+pub(crate) fn at(prefix: &[u8], position: Position) -> Vec<u8> {
+    joined(&[prefix, &position.to_bytes()])
 }
 
 pub(crate) fn product(product_id: &ProductId) -> Vec<u8> {

@@ -27,6 +27,7 @@ mod overlay;
 mod prune;
 mod query;
 mod record;
+mod runs;
 mod view;
 mod worker;
 

@@ -15,8 +15,8 @@ pub type Fault = Arc<dyn Fn(FaultPoint) -> io::Result<()> + Send + Sync>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FaultPoint {
-    /// Before a batch is written.
-    Batch,
+    /// Before something is written.
+    Write,
     /// Before what was written is flushed.
     Flush,
     /// Before a row is read from sled.

@@ -1,15 +1,17 @@
 //! Letting history go, in small steps.
 
+use std::ops::ControlFlow;
 use std::sync::PoisonError;
 
 use a4co_core::limits::IDEMPOTENCY_KEPT_MS_MIN;
 use a4co_core::time::{Millis, Timestamp};
 
-use crate::disk::Operation;
+use crate::apply::{Edits, locate};
 use crate::error::StoreError;
 use crate::keys::{self, Position};
 use crate::options::FaultPoint;
 use crate::record;
+use crate::runs::Edit;
 use crate::view::Shared;
 
 /// What one step let go.
@@ -32,53 +34,44 @@ pub(crate) fn prune(
     // The writer's lock: nothing is applied meanwhile.
     let mut writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
     let mut pruned = Pruned::default();
-    let mut operations = Vec::new();
+    let mut edits = Edits::default();
     let from = writer.pruned_to.filter(|at| at.created_at < before);
     let from = from.unwrap_or(Position::first_at(Timestamp::UNIX_EPOCH));
+    let end = keys::at(&[], Position::first_at(before));
     let mut last = None;
     let mut examined = 0;
     shared.disk.with(FaultPoint::Read, |db| {
-        for entry in db.range(keys::order(from)..keys::order(Position::first_at(before))) {
+        keys::ORDERS.visit(db, &keys::at(&[], from), &end, |key, value| {
             if examined == limit {
                 pruned.more = true;
-                return Ok(());
+                return Ok(ControlFlow::Break(()));
             }
             examined += 1;
-            let (key, value) = entry?;
-            let Some(position) = Position::from_end(&key) else {
-                continue;
+            let Some(position) = Position::from_end(key) else {
+                return Ok(ControlFlow::Continue(()));
             };
             last = Some(position);
             // What is about to be written anew stays.
             if shared.overlay().has_order(position.order_id) {
-                continue;
+                return Ok(ControlFlow::Continue(()));
             }
-            let bundle = record::decode_bundle(&key, &value)?;
-            let time = db.get(keys::locator(position.order_id))?;
-            let is_here = time.is_some_and(|time| *time == keys::time_bytes(position.created_at));
-            let done = bundle.is_done();
-            if is_here && !done {
-                continue;
+            let bundle = record::decode_bundle(key, value)?;
+            // Where it is not, it was before it moved.
+            let is_here = locate(db, position.order_id)? == Some(position);
+            if bundle.is_done() || !is_here {
+                edits.forget(position, &bundle, is_here);
+                pruned.orders += usize::from(is_here && bundle.order.is_some());
             }
-            operations.push((key.to_vec(), None));
-            if is_here {
-                operations.push((keys::locator(position.order_id), None));
-            }
-            if let Some(order) = &bundle.order {
-                operations.push((keys::by_status(order.status, position), None));
-                let customer = &order.order.customer_id;
-                operations.push((keys::by_customer(customer, position), None));
-            }
-            pruned.orders += 1;
-        }
-        last = None;
-        Ok(())
+            Ok(ControlFlow::Continue(()))
+        })
     })?;
+    edits.write(&shared.disk)?;
+    writer.pruned_to = last.filter(|_| pruned.more);
     let kept_for = Millis::new(IDEMPOTENCY_KEPT_MS_MIN);
     let answers_before = before.min(now.saturating_sub(kept_for));
-    prune_answers(shared, answers_before, limit, &mut operations, &mut pruned)?;
-    shared.disk.write(operations)?;
-    writer.pruned_to = last;
+    let mut rows = Vec::new();
+    prune_answers(shared, answers_before, limit, &mut rows, &mut pruned)?;
+    shared.disk.write(rows)?;
     Ok(pruned)
 }
 
@@ -86,7 +79,7 @@ fn prune_answers(
     shared: &Shared,
     before: Timestamp,
     limit: usize,
-    operations: &mut Vec<Operation>,
+    rows: &mut Vec<Edit>,
     pruned: &mut Pruned,
 ) -> Result<(), StoreError> {
     let end = [&[keys::ANSWER_BY_AGE][..], &keys::time_bytes(before)].concat();
@@ -100,12 +93,12 @@ fn prune_answers(
             let Some((at, key)) = keys::split_answer_by_age(&by_age) else {
                 continue;
             };
-            operations.push((by_age.to_vec(), None));
+            rows.push((by_age.to_vec(), None));
             // The key may have been used again since: then only this entry is old.
             if let Some(value) = db.get(&key)?
                 && record::decode_answer(&key, &value)?.at == at
             {
-                operations.push((key, None));
+                rows.push((key, None));
                 pruned.answers += 1;
             }
         }

@@ -1,16 +1,19 @@
 //! Lists of orders, newest first: a range of one index, merged with what is in memory.
 
+use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError};
 
 use a4co_core::ids::CustomerId;
 use a4co_core::order::{Order, OrderStatus};
 use a4co_core::time::Timestamp;
 
+use crate::apply::bundle_at;
 use crate::cursor::Cursor;
 use crate::error::StoreError;
 use crate::keys::{self, Position};
 use crate::options::FaultPoint;
 use crate::record;
+use crate::runs::Family;
 use crate::view::Shared;
 
 /// Index entries that one call looks at; it then gives what it has, and a cursor.
@@ -60,23 +63,22 @@ impl OrderQuery {
                 .is_none_or(|cursor| position_of(order) < cursor.0)
     }
 
-    /// The range of the index that this is answered from, its end not included.
-    fn range(&self) -> (Vec<u8>, Vec<u8>) {
-        let prefix = match (&self.customer, self.status) {
-            (Some(customer), _) => keys::by_customer_prefix(customer),
-            (None, Some(status)) => keys::by_status_prefix(status),
-            (None, None) => vec![keys::ORDER],
+    /// The index that this is answered from, and the range of it, its end not included.
+    fn range(&self) -> (Family, Vec<u8>, Vec<u8>) {
+        let (family, prefix) = match (&self.customer, self.status) {
+            (Some(customer), _) => (keys::BY_CUSTOMER, keys::customer_prefix(customer)),
+            (None, Some(status)) => (keys::BY_STATUS, vec![keys::status_code(status)]),
+            (None, None) => (keys::ORDERS, Vec::new()),
         };
         let first = Position::first_at(self.created_from.unwrap_or_default());
         let last = Position::last_at(self.created_to.unwrap_or(Timestamp::MAX));
-        let key = |position: Position| [&prefix[..], &position.to_bytes()].concat();
-        let mut end = key(last);
+        let mut end = keys::at(&prefix, last);
         // Just past the last position.
         end.push(0);
         if let Some(cursor) = self.cursor {
-            end = end.min(key(cursor.0));
+            end = end.min(keys::at(&prefix, cursor.0));
         }
-        (key(first), end)
+        (family, keys::at(&prefix, first), end)
     }
 }
 
@@ -84,8 +86,10 @@ impl OrderQuery {
 #[derive(Default)]
 struct Scanned {
     orders: Vec<Arc<Order>>,
-    /// Where the scan stopped, if it did not come to the end.
-    stopped_at: Option<Position>,
+    /// The last position that was looked at.
+    last: Option<Position>,
+    /// There was more to look at.
+    is_cut: bool,
 }
 
 pub(crate) fn orders(shared: &Shared, query: &OrderQuery) -> Result<Page, StoreError> {
@@ -94,12 +98,13 @@ pub(crate) fn orders(shared: &Shared, query: &OrderQuery) -> Result<Page, StoreE
     let _gate = shared.gate.read().unwrap_or_else(PoisonError::into_inner);
     let limit = query.limit.max(1);
     let mut found = in_memory(shared, query, limit);
-    let scanned = scan(shared, query, limit)?;
-    found.extend(scanned.orders);
+    let mut scanned = scan(shared, query, limit)?;
+    found.append(&mut scanned.orders);
     // An order that was published just now may be there twice: memory's comes first.
     found.sort_by_key(|order| std::cmp::Reverse(position_of(order)));
     found.dedup_by_key(|order| order.order_id);
-    if let Some(stopped_at) = scanned.stopped_at {
+    let stopped_at = scanned.last.filter(|_| scanned.is_cut);
+    if let Some(stopped_at) = stopped_at {
         found.retain(|order| position_of(order) >= stopped_at);
     }
     let more = found.len() > limit;
@@ -107,7 +112,7 @@ pub(crate) fn orders(shared: &Shared, query: &OrderQuery) -> Result<Page, StoreE
     let next = if more {
         found.last().map(|order| position_of(order))
     } else {
-        scanned.stopped_at
+        stopped_at
     };
     Ok(Page {
         orders: found,
@@ -127,46 +132,31 @@ fn in_memory(shared: &Shared, query: &OrderQuery, limit: usize) -> Vec<Arc<Order
 }
 
 fn scan(shared: &Shared, query: &OrderQuery, limit: usize) -> Result<Scanned, StoreError> {
-    let (first, end) = query.range();
+    let (family, first, end) = query.range();
     let mut scanned = Scanned::default();
-    if first >= end {
-        return Ok(scanned);
-    }
+    let mut examined = 0;
     shared.disk.with(FaultPoint::Read, |db| {
-        let mut examined = 0;
-        for entry in db.range(first..end).rev() {
-            let (key, value) = entry?;
-            let Some(position) = Position::from_end(&key) else {
-                continue;
-            };
-            if scanned.orders.len() > limit {
-                return Ok(());
-            }
-            if examined == EXAMINED_MAX {
-                return Ok(());
+        family.visit_back(db, &first, &end, |key, value| {
+            if scanned.orders.len() > limit || examined == EXAMINED_MAX {
+                scanned.is_cut = true;
+                return Ok(ControlFlow::Break(()));
             }
             examined += 1;
-            scanned.stopped_at = Some(position);
+            let Some(position) = Position::from_end(key) else {
+                return Ok(ControlFlow::Continue(()));
+            };
+            scanned.last = Some(position);
             let order = match shared.overlay().order(position.order_id) {
                 Some(order) => Some(order),
-                None => match key[0] {
-                    keys::ORDER => record::decode_bundle(&key, &value)?.order,
-                    keys::BY_CUSTOMER if !status_fits(query, &value) => None,
-                    _ => {
-                        let key = keys::order(position);
-                        match db.get(&key)? {
-                            Some(value) => record::decode_bundle(&key, &value)?.order,
-                            None => None,
-                        }
-                    }
-                },
+                None if family == keys::ORDERS => record::decode_bundle(key, value)?.order,
+                None if family == keys::BY_CUSTOMER && !status_fits(query, value) => None,
+                None => bundle_at(db, position)?.and_then(|bundle| bundle.order),
             };
             scanned
                 .orders
                 .extend(order.filter(|order| query.fits(order)));
-        }
-        scanned.stopped_at = None;
-        Ok(())
+            Ok(ControlFlow::Continue(()))
+        })
     })?;
     Ok(scanned)
 }

@@ -140,7 +140,6 @@ fn apply(shared: &Shared) -> Result<bool, StoreError> {
     drop(shared.state());
     shared.done.notify_all();
     writer.apply(&shared.disk, &generation)?;
-    shared.disk.flush()?;
     {
         let _gate = shared.gate.write().unwrap_or_else(PoisonError::into_inner);
         let mut overlay = shared.overlay_mut();
