@@ -141,12 +141,8 @@ mod tests {
         };
         assert_eq!(read(&[]), Ok(None));
         assert!(matches!(read(&[b"checkout-1"]), Ok(Some(_))));
-        for bad in [
-            &[b"" as &[u8]] as &[_],
-            &[b"a", b"a"],
-            &[b"\xc3\xa9"],
-            &[b"a\tb"],
-        ] {
+        let bad: [&[&[u8]]; 4] = [&[b""], &[b"a", b"a"], &[b"\xc3\xa9"], &[b"a\tb"]];
+        for bad in bad {
             assert_eq!(read(bad), Err(Code::InvalidIdempotencyKey), "{bad:?}");
         }
     }

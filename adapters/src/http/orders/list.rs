@@ -19,6 +19,9 @@ use crate::http::{HttpState, answer};
 /// Rows of a page where the request does not say.
 const PAGE_ROWS_DEFAULT: usize = 20;
 
+/// Characters of `2026-01-31`.
+const DAY_CHARS: usize = 10;
+
 /// `GET /orders`
 pub(in crate::http) async fn list(
     State(state): State<Arc<HttpState>>,
@@ -72,7 +75,9 @@ fn status(text: &str) -> Result<OrderStatus, String> {
 /// A time as RFC 3339, or a day, which begins at midnight UTC.
 fn time(text: &str) -> Result<Timestamp, String> {
     let instant = text.parse::<jiff::Timestamp>().ok().or_else(|| {
-        let day = text.parse::<jiff::civil::Date>().ok()?;
+        // The parser would also take a time without a zone, and forget the time.
+        let day = Some(text).filter(|text| text.len() == DAY_CHARS)?;
+        let day = day.parse::<jiff::civil::Date>().ok()?;
         jiff::tz::TimeZone::UTC
             .to_timestamp(day.at(0, 0, 0, 0))
             .ok()
