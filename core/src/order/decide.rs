@@ -356,10 +356,15 @@ fn on_payment(order: &Order, event: &PaymentEvent) -> Vec<OrderEvent> {
         {
             acknowledge(order, UndoPart::Payment)
         }
-        (
-            SagaState::PaymentProcessing | SagaState::Compensating,
-            PaymentEvent::PaymentParked { .. },
-        ) if !order.parked => vec![OrderEvent::SagaParked { order_id }],
+        // A late word of a payment that is settled by now parks nothing.
+        (SagaState::PaymentProcessing, PaymentEvent::PaymentParked { .. }) if !order.parked => {
+            vec![OrderEvent::SagaParked { order_id }]
+        }
+        (SagaState::Compensating, PaymentEvent::PaymentParked { .. })
+            if !order.parked && order.undo.is_some_and(|undo| undo.payment_owed) =>
+        {
+            vec![OrderEvent::SagaParked { order_id }]
+        }
         _ => Vec::new(),
     }
 }

@@ -353,6 +353,8 @@ impl Order {
             OrderEvent::CompensationRequested { reason, undo, .. } => {
                 self.step(Step::CompensationRequested, at);
                 self.cancel_reason = Some(reason.clone());
+                // Only payment parks. Where nothing is asked of it, nothing is parked.
+                self.parked &= undo.payment;
                 self.undo = Some(UndoProgress {
                     asked: *undo,
                     stock_owed: undo.stock,
