@@ -382,6 +382,11 @@ fn commit(state: &InventoryState, order_id: OrderId) -> InventoryEvent {
                 retaken: false,
             }
         }
+        // A refusal is final: the saga acts on it, so that to sell after all would be to
+        // sell what is being refunded.
+        ReservationStatus::Expired if !known.shortages.is_empty() => {
+            refused(known.shortages.clone())
+        }
         // Too late, but perhaps nobody else wanted it: completing beats refunding.
         ReservationStatus::Expired => {
             let shortages = shortages(state, &known.lines);

@@ -115,7 +115,8 @@ pub struct Reservation {
     pub status: ReservationStatus,
     /// What is, or was, held: one line a product. Empty for a tombstone.
     pub lines: Arc<[HeldLine]>,
-    /// The lines that were short.
+    /// The lines that were short, of a hold that there never was or of a commit that was
+    /// refused after the hold had expired.
     pub shortages: Vec<Shortage>,
     /// For how long a renewed hold lasts, in milliseconds.
     pub hold_ms: Millis,
@@ -255,8 +256,14 @@ impl InventoryState {
             InventoryEvent::InventoryExpired { order_id } => {
                 self.let_go(*order_id, ReservationStatus::Expired, at, sequence);
             }
-            InventoryEvent::InventoryCommitRefused { order_id, .. } => {
+            InventoryEvent::InventoryCommitRefused {
+                order_id,
+                shortages,
+            } => {
                 if let Some(known) = self.reservations.get_mut(order_id) {
+                    if known.status == ReservationStatus::Expired {
+                        known.shortages.clone_from(shortages);
+                    }
                     known.version = sequence;
                 }
             }
