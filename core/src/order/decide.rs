@@ -306,6 +306,15 @@ fn on_inventory(
             };
             vec![compensate(order, CancelReason::CommitRefused, undo)]
         }
+        // Heard of before the reserving itself. Nothing has been asked of payment yet; the
+        // release is asked for so that there is an acknowledgement to end with.
+        (SagaState::Started, InventoryEvent::InventoryExpired { .. }) => {
+            vec![compensate(
+                order,
+                CancelReason::HoldExpired,
+                undo_all(order),
+            )]
+        }
         // The hold is gone, so the stock needs no undo; the charge may still go
         // through, so the payment does.
         (SagaState::PaymentProcessing, InventoryEvent::InventoryExpired { .. }) => {
