@@ -207,7 +207,10 @@ impl InventoryState {
                     return; // an answer repeated to one who asked again
                 }
                 for line in lines.iter() {
-                    self.product_mut(&line.product_id, sequence).reserved += line.quantity;
+                    let product = self.product_mut(&line.product_id, sequence);
+                    // Never saturates: `decide` reserves only what is available. But
+                    // `evolve` takes any event without a panic.
+                    product.reserved = product.reserved.saturating_add(line.quantity);
                 }
                 let mut held = Reservation::new(*order_id, ReservationStatus::Active, at);
                 held.lines = lines.clone();
@@ -317,7 +320,7 @@ impl InventoryState {
                 product.reserved = product.reserved.saturating_sub(line.quantity);
             }
             product.on_hand = product.on_hand.saturating_sub(line.quantity);
-            product.sold += line.quantity;
+            product.sold = product.sold.saturating_add(line.quantity);
         }
     }
 
