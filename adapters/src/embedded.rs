@@ -19,12 +19,13 @@ use std::thread::JoinHandle;
 
 use a4co_core::settings::Settings;
 use a4co_driver::driver::Reach;
-use a4co_driver::ports::{AnswerSink, Gateway, Observer};
+use a4co_driver::ports::{AnswerSink, Gateway};
 use a4co_driver::{Driver, DriverError, EngineHandle, Watches};
 use a4co_store::View;
 use tokio::sync::oneshot;
 
 use crate::config::StorageConfig;
+use crate::metrics::EngineMetrics;
 
 pub use self::clock::MonotonicClock;
 pub use self::recover::{Recovered, StartError};
@@ -94,50 +95,70 @@ pub struct Embedded {
     /// Answers reads.
     pub view: View,
     stop: oneshot::Sender<()>,
-    thread: JoinHandle<Result<(), DriverError>>,
+    thread: JoinHandle<()>,
     failed: oneshot::Receiver<DriverError>,
 }
 
 /// Why a shutdown was not clean. Nothing acknowledged is lost; the next start recovers.
 #[derive(Debug, thiserror::Error)]
 pub enum ShutdownError {
-    /// The log had failed.
-    #[error(transparent)]
-    Log(#[from] DriverError),
     /// The store had not taken everything; the next start brings it up to date.
-    #[error("the store was not closed cleanly, and will be brought up to date at the next start: {0}")]
+    #[error(
+        "the store was not closed cleanly, and will be brought up to date at the next start: {0}"
+    )]
     Store(#[from] a4co_store::StoreError),
     /// The engine's thread panicked: a bug. Please report it with the log's last lines.
     #[error("the engine's thread panicked")]
     Panicked,
 }
 
-impl Embedded {
-    /// Recovers, and starts the engine. Blocks until recovery has finished.
+/// An engine that has recovered and does not run yet: the data folder is its own.
+pub struct Prepared {
+    config: EmbeddedConfig,
+    engine: recover::Engine,
+    recovered: Recovered,
+}
+
+impl Prepared {
+    /// Starts the engine's thread.
     ///
     /// # Errors
-    /// [`StartError`]; nothing was changed that a later start could not go on from.
+    /// [`StartError::Thread`].
     pub fn start(
-        config: EmbeddedConfig,
+        self,
         gateway: Arc<dyn Gateway>,
-        observer: impl Observer + Send + 'static,
+        mut metrics: EngineMetrics,
         disk: Arc<DiskState>,
         runtime: tokio::runtime::Handle,
-    ) -> Result<(Self, Recovered), StartError> {
-        let (engine, recovered) = recover::recover(&config)?;
+    ) -> Result<(Embedded, Recovered), StartError> {
+        let Self { config, engine, recovered } = self;
+        metrics.recovered(&engine.host);
         let view = engine.view.clone();
-        let log = JournalLog::start(engine.journal, view.clone(), &config, disk.clone());
+        let append_s = metrics.append_seconds();
+        let log =
+            JournalLog::start(engine.journal, view.clone(), &config, disk.clone(), append_s);
         let rows = ViewRows::new(view.clone(), disk, runtime);
         let clock = MonotonicClock::not_before(recovered.last_event_at);
         let (driver, reach) =
-            Driver::new(engine.host, log, rows, clock, observer, gateway, config.queue);
+            Driver::new(engine.host, log, rows, clock, metrics, gateway, config.queue);
         let Reach { handle, watches, answers, stop } = reach;
         let (fail, failed) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("engine".to_owned())
             .spawn(move || run(driver, fail))
             .map_err(StartError::Thread)?;
-        Ok((Self { handle, watches, answers, view, stop, thread, failed }, recovered))
+        Ok((Embedded { handle, watches, answers, view, stop, thread, failed }, recovered))
+    }
+}
+
+impl Embedded {
+    /// Takes the data folder and recovers. Blocks until that has finished.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing was changed that a later start could not go on from.
+    pub fn prepare(config: EmbeddedConfig) -> Result<Prepared, StartError> {
+        let (engine, recovered) = recover::recover(&config)?;
+        Ok(Prepared { config, engine, recovered })
     }
 
     /// Resolves when the engine has failed for good; the process must then end.
@@ -152,29 +173,33 @@ impl Embedded {
     pub fn shut_down(self) -> Result<(), ShutdownError> {
         // An engine that has failed has dropped its end, and the join says how.
         let _ = self.stop.send(());
-        self.thread.join().map_err(|_| ShutdownError::Panicked)??;
+        self.thread.join().map_err(|_| ShutdownError::Panicked)?;
         self.view.close()?;
         Ok(())
     }
 }
 
-fn run<O: Observer>(
-    driver: Driver<JournalLog, ViewRows, MonotonicClock, O>,
+fn run(
+    driver: Driver<JournalLog, ViewRows, MonotonicClock, EngineMetrics>,
     fail: oneshot::Sender<DriverError>,
-) -> Result<(), DriverError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-    #[expect(clippy::expect_used, reason = "a current-thread runtime with timers needs nothing")]
-    let stopped = runtime.expect("a runtime for the engine").block_on(driver.run());
+) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
+    #[expect(
+        clippy::expect_used,
+        reason = "a current-thread runtime with timers needs nothing"
+    )]
+    let stopped = runtime
+        .expect("a runtime for the engine")
+        .block_on(driver.run());
     match stopped {
         Ok(stopped) => {
             stopped.log.finish(&stopped.host);
-            Ok(())
         }
         Err(error) => {
-            tracing::error!(%error, "the engine has stopped");
-            // Told to whoever watches; it ends the process.
+            // Whoever watches ends the process.
             let _ = fail.send(error);
-            Ok(())
         }
     }
 }

@@ -19,16 +19,25 @@ impl MonotonicClock {
     /// last event, so that a clock set back between two runs does not repeat time.
     #[must_use]
     pub fn not_before(earliest: Timestamp) -> Self {
-        #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one place that reads the wall clock"
+        )]
+        let wall = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         let wall = Timestamp::from_unix_ms(whole_ms(wall));
-        Self { started_at: wall.max(earliest), started: Instant::now() }
+        Self {
+            started_at: wall.max(earliest),
+            started: Instant::now(),
+        }
     }
 }
 
 impl Clock for MonotonicClock {
     fn now(&self) -> Timestamp {
-        self.started_at.saturating_add(Millis::new(whole_ms(self.started.elapsed())))
+        self.started_at
+            .saturating_add(Millis::new(whole_ms(self.started.elapsed())))
     }
 
     fn sleep(&self, length: Millis) -> impl Future<Output = ()> {

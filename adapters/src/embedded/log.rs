@@ -16,6 +16,7 @@ use a4co_journal::{
     AppendError, Disk, Journal, Keep, OsDisk, Position, Retainer, SnapshotWriter, SparePreparer,
 };
 use a4co_store::View;
+use prometheus::Histogram;
 
 use super::{DiskState, EmbeddedConfig, journal_dir};
 
@@ -39,6 +40,7 @@ pub(super) struct JournalLog {
     snapshot_is_under_way: Arc<AtomicBool>,
     chores: mpsc::Sender<Chore>,
     chores_thread: JoinHandle<()>,
+    append_s: Histogram,
 }
 
 impl JournalLog {
@@ -47,6 +49,7 @@ impl JournalLog {
         view: View,
         config: &EmbeddedConfig,
         disk: Arc<DiskState>,
+        append_s: Histogram,
     ) -> Self {
         let (chores, inbox) = mpsc::channel();
         let snapshot_is_under_way = Arc::new(AtomicBool::new(false));
@@ -71,6 +74,7 @@ impl JournalLog {
             snapshot_is_under_way,
             chores,
             chores_thread,
+            append_s,
         }
     }
 
@@ -91,7 +95,9 @@ impl JournalLog {
 
 impl Log for JournalLog {
     fn append(&mut self, record: &[u8]) -> Result<u64, LogError> {
+        let timer = self.append_s.start_timer();
         let appended = self.journal.append(record);
+        timer.observe_duration();
         if self.journal.wants_spare() {
             // The chores outlive the log, so somebody listens.
             let _ = self.chores.send(Chore::PrepareSpare);
@@ -118,8 +124,10 @@ impl Log for JournalLog {
     fn snapshot(&mut self, state: &Snapshot) {
         self.bytes_since_snapshot = 0;
         self.snapshot_is_under_way.store(true, Ordering::Release);
-        let chore =
-            Chore::Snapshot { position: self.journal.position(), state: record::encode(state) };
+        let chore = Chore::Snapshot {
+            position: self.journal.position(),
+            state: record::encode(state),
+        };
         let _ = self.chores.send(chore);
     }
 }
@@ -165,10 +173,17 @@ impl Chores {
     /// The state is written once the store has what it rests on, so that a store that is
     /// intact never lacks rows from before the newest snapshot.
     fn snapshot(&mut self, position: Position, state: &[u8]) {
-        if self.view.wait_applied(position.sequence, LAST_SNAPSHOT_WAIT) {
+        if self
+            .view
+            .wait_applied(position.sequence, LAST_SNAPSHOT_WAIT)
+        {
             match self.snapshots.write(position, state) {
                 Ok(()) => {
-                    tracing::debug!(sequence = position.sequence, bytes = state.len(), "snapshot");
+                    tracing::debug!(
+                        sequence = position.sequence,
+                        bytes = state.len(),
+                        "snapshot"
+                    );
                     self.let_history_go();
                 }
                 Err(error) => tracing::warn!(%error, "the snapshot could not be written"),
@@ -181,7 +196,9 @@ impl Chores {
 
     fn let_history_go(&self) {
         let Some(history) = self.history else { return };
-        let Some(keep_from) = newest_older_than(&self.folder, history) else { return };
+        let Some(keep_from) = newest_older_than(&self.folder, history) else {
+            return;
+        };
         match self.retainer.retain(Keep::From(keep_from + 1)) {
             Ok(retained) if retained.segments_removed > 0 => tracing::info!(
                 segments = retained.segments_removed,
@@ -218,13 +235,24 @@ impl Chores {
 
 /// The sequence of the newest snapshot that was written longer ago than this.
 fn newest_older_than(folder: &Path, age: Duration) -> Option<u64> {
-    #[expect(clippy::disallowed_methods, reason = "compared with the files' own times")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "compared with the files' own times"
+    )]
     let before = SystemTime::now().checked_sub(age)?;
     let old = |entry: fs::DirEntry| {
         let name = entry.file_name().into_string().ok()?;
-        let sequence = name.strip_prefix("snapshot-")?.strip_suffix(".snap")?.parse().ok()?;
+        let sequence = name
+            .strip_prefix("snapshot-")?
+            .strip_suffix(".snap")?
+            .parse()
+            .ok()?;
         let written = entry.metadata().ok()?.modified().ok()?;
         (written < before).then_some(sequence)
     };
-    fs::read_dir(folder).ok()?.filter_map(Result::ok).filter_map(old).max()
+    fs::read_dir(folder)
+        .ok()?
+        .filter_map(Result::ok)
+        .filter_map(old)
+        .max()
 }

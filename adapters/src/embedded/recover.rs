@@ -7,9 +7,7 @@ use std::time::Instant;
 use a4co_core::embedded::{EmbeddedHost, ReplayError};
 use a4co_core::record::{self, DecodeError, Record, Snapshot};
 use a4co_core::time::Timestamp;
-use a4co_journal::{
-    DiskError, Journal, OpenError, Options, OsDisk, ReadError, Reader, TornTail,
-};
+use a4co_journal::{DiskError, Journal, OpenError, Options, OsDisk, ReadError, Reader, TornTail};
 use a4co_store::{StoreError, View};
 
 use super::{EmbeddedConfig, journal_dir, store_dir};
@@ -90,20 +88,30 @@ pub(super) fn recover(config: &EmbeddedConfig) -> Result<(Engine, Recovered), St
     let began = Instant::now();
     let folder = journal_dir(&config.data_dir);
     let disk = OsDisk::create(&folder)?;
-    let options =
-        Options { segment_bytes: config.storage.segment_bytes, ..Options::default() };
+    let options = Options {
+        segment_bytes: config.storage.segment_bytes,
+        ..Options::default()
+    };
     let (journal, found) = Journal::open(disk, options)?;
     for damage in &found.damaged_snapshots {
         tracing::warn!(%damage, "a snapshot is damaged; an older one takes its place");
     }
     if let Some(torn) = &found.torn_tail {
-        tracing::warn!(file = torn.file, offset = torn.offset, bytes = torn.bytes,
-            sequence = torn.sequence, "an unfinished record at the end of the journal was cut off");
+        tracing::warn!(
+            file = torn.file,
+            offset = torn.offset,
+            bytes = torn.bytes,
+            sequence = torn.sequence,
+            "an unfinished record at the end of the journal was cut off"
+        );
     }
     let (view, why_rebuilt) = open_view(config, found.last_sequence)?;
     let applied = view.applied();
     let reader = journal.reader();
-    let newest = found.snapshot.as_ref().map_or(0, |snapshot| snapshot.position.sequence);
+    let newest = found
+        .snapshot
+        .as_ref()
+        .map_or(0, |snapshot| snapshot.position.sequence);
     let mut replay = Replay {
         folder,
         view: &view,
@@ -126,22 +134,31 @@ pub(super) fn recover(config: &EmbeddedConfig) -> Result<(Engine, Recovered), St
         last_event_at: replay.last_event_at,
         took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
     };
-    Ok((Engine { host, journal, view }, recovered))
+    Ok((
+        Engine {
+            host,
+            journal,
+            view,
+        },
+        recovered,
+    ))
 }
 
-fn open_view(
-    config: &EmbeddedConfig,
-    log_end: u64,
-) -> Result<(View, Option<String>), StartError> {
+fn open_view(config: &EmbeddedConfig, log_end: u64) -> Result<(View, Option<String>), StartError> {
     let options = a4co_store::Options {
         cache_bytes: config.storage.store_cache_bytes,
         ..a4co_store::Options::default()
     };
     let opened = View::open(&store_dir(&config.data_dir), options)?;
     let beyond = opened.view.discard_if_beyond(log_end)?;
-    let why = beyond.or(opened.why_rebuilt).map(|reason| reason.to_string());
+    let why = beyond
+        .or(opened.why_rebuilt)
+        .map(|reason| reason.to_string());
     if let Some(reason) = &why {
-        tracing::warn!(reason, "the store is not to be trusted and is rebuilt from the journal");
+        tracing::warn!(
+            reason,
+            "the store is not to be trusted and is rebuilt from the journal"
+        );
     }
     Ok((opened.view, why))
 }
@@ -161,8 +178,11 @@ impl Replay<'_> {
         reader: &Reader<OsDisk>,
         from_newest: bool,
     ) -> Result<EmbeddedHost, StartError> {
-        let recovery =
-            if from_newest { reader.recover_from_newest() } else { reader.recover_from_base() }?;
+        let recovery = if from_newest {
+            reader.recover_from_newest()
+        } else {
+            reader.recover_from_base()
+        }?;
         let mut host = match &recovery.snapshot {
             None => EmbeddedHost::new(&config.settings),
             Some(snapshot) => {
@@ -179,11 +199,13 @@ impl Replay<'_> {
         while let Some(sequence) = records.advance()? {
             let record: Record = self.decode(sequence, records.payload())?;
             let wanted = sequence > self.applied;
-            let rows = host.replay(&record, wanted).map_err(|source| StartError::Replay {
-                folder: self.folder.clone(),
-                sequence,
-                source,
-            })?;
+            let rows = host
+                .replay(&record, wanted)
+                .map_err(|source| StartError::Replay {
+                    folder: self.folder.clone(),
+                    sequence,
+                    source,
+                })?;
             if wanted {
                 self.view.publish(sequence, rows);
             }

@@ -24,14 +24,20 @@ pub(super) struct ViewRows {
 
 impl ViewRows {
     pub(super) const fn new(view: View, disk: Arc<DiskState>, runtime: Handle) -> Self {
-        Self { view, disk, runtime }
+        Self {
+            view,
+            disk,
+            runtime,
+        }
     }
 }
 
 impl Rows for ViewRows {
     fn publish(&mut self, sequence: u64, rows: Vec<Row>) {
         let is_behind = self.view.publish(sequence, rows) == Pressure::High;
-        self.disk.store_is_behind.store(is_behind, Ordering::Release);
+        self.disk
+            .store_is_behind
+            .store(is_behind, Ordering::Release);
     }
 
     fn fetch(&self, keys: Vec<RowKey>, sink: &Arc<dyn RowSink>) {
