@@ -157,24 +157,23 @@ impl Disk {
     pub(crate) fn edit(&self, family: Family, mut edits: Vec<Edit>) -> Result<(), StoreError> {
         edits.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
         self.with(FaultPoint::Read, |db| {
-            family.edit(db, &edits, |db, writes| {
-                self.options.check(FaultPoint::Write).map_err(degraded)?;
-                writes.apply(db)
-            })
+            family.edit(db, &edits, |db, operation| self.write_one(db, operation))
         })
     }
 
     /// Writes rows that each have a key of their own.
     pub(crate) fn write(&self, rows: Vec<Edit>) -> Result<(), StoreError> {
-        for (key, value) in rows {
-            self.with(FaultPoint::Write, |db| {
-                match value {
-                    Some(value) => db.insert(key, value)?,
-                    None => db.remove(key)?,
-                };
-                Ok(())
-            })?;
-        }
+        self.with(FaultPoint::Read, |db| {
+            rows.into_iter().try_for_each(|row| self.write_one(db, row))
+        })
+    }
+
+    fn write_one(&self, db: &sled::Db, (key, value): Edit) -> Result<(), StoreError> {
+        self.options.check(FaultPoint::Write).map_err(degraded)?;
+        match value {
+            Some(value) => db.insert(key, value)?,
+            None => db.remove(key)?,
+        };
         Ok(())
     }
 

@@ -9,8 +9,11 @@
 //! family bound → ( length of key: u8 | length of value: u32 | key | value )*
 //! ```
 //!
-//! A run that outgrows its family's limits is split, in one batch: a reader and a crash
-//! see it before or after, and no entry is ever in two runs.
+//! A run that outgrows its family's limits is split: the upper parts are written first, then
+//! the lower one without them. In between, and for ever after a crash in between, an entry is
+//! in two runs; the upper one has it. **Entries of a run at or above the next run's bound are
+//! void.** So each change is one operation, and there are no batches, which in sled cost two
+//! writes to the file each. sled recovers a prefix of its operations, so their order holds.
 
 use std::ops::ControlFlow;
 
@@ -19,9 +22,8 @@ use sled::{Db, IVec};
 use crate::error::StoreError;
 use crate::keys;
 
-/// Edits of a run at once. Even if each becomes a run of its own, the batch stays below 256
-/// operations: sled keeps what a batch replaced until the batch is done.
-const EDITS_AT_ONCE: usize = 200;
+/// Edits of a run at once: bounds what is in memory twice.
+const EDITS_AT_ONCE: usize = 4096;
 const HEAD_BYTES: usize = 5;
 
 /// Entries that are sorted together: a byte before all keys, and how large runs get.
@@ -44,8 +46,8 @@ impl Family {
 
     /// The run that has this key, if any.
     fn run_of(self, db: &Db, key: &[u8]) -> Result<Option<(IVec, IVec)>, StoreError> {
-        let runs = db.range(vec![self.prefix]..=self.bound(key));
-        Ok(runs.rev().next().transpose()?)
+        let mut runs = db.range(vec![self.prefix]..=self.bound(key));
+        Ok(runs.next_back().transpose()?)
     }
 
     /// The value of an entry.
@@ -106,10 +108,19 @@ impl Family {
     ) -> Result<(), StoreError> {
         let from = self.run_of(db, first)?;
         let from = from.map_or_else(|| vec![self.prefix], |(bound, _)| bound.to_vec());
-        for run in db.range(from..self.bound(end)) {
+        let after = [self.prefix + 1];
+        let mut runs = db.range(&from[..]..&after[..]).peekable();
+        while let Some(run) = runs.next() {
             let (bound, run) = run?;
+            let next = match runs.peek() {
+                Some(Ok((next, _))) => Some(&next[1..]),
+                _ => None,
+            };
             for entry in entries(&bound, &run) {
                 let (key, value) = entry?;
+                if next.is_some_and(|next| key >= next) {
+                    break;
+                }
                 if key >= first && (key >= end || visit(key, value)?.is_break()) {
                     return Ok(());
                 }
@@ -118,13 +129,13 @@ impl Family {
         Ok(())
     }
 
-    /// Makes changes; they are sorted by key, each key once. `write` is given one batch
-    /// after the other, each of which leaves all runs whole.
+    /// Makes changes; they are sorted by key, each key once. Each operation on sled is given
+    /// to `write`.
     pub(crate) fn edit(
         self,
         db: &Db,
         edits: &[Edit],
-        mut write: impl FnMut(&Db, Writes) -> Result<(), StoreError>,
+        mut write: impl FnMut(&Db, Edit) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let mut rest = edits;
         while let Some((key, _)) = rest.first() {
@@ -133,34 +144,50 @@ impl Family {
             let bound = run.as_ref().map_or(&lowest[..], |(bound, _)| bound);
             let next = db.get_gt(bound)?;
             let next = next.filter(|(next, _)| next[0] == self.prefix);
-            let here = match &next {
-                Some((next, _)) => rest.partition_point(|(key, _)| **key < next[1..]),
-                None => rest.len(),
-            };
+            let is_here = |key: &[u8]| next.as_ref().is_none_or(|(next, _)| *key < next[1..]);
+            let here = rest.partition_point(|(key, _)| is_here(key));
             let (here, later) = rest.split_at(here.min(EDITS_AT_ONCE));
-            let old = match &run {
+            let mut old = match &run {
                 Some((bound, run)) => entries(bound, run).collect::<Result<Vec<_>, _>>()?,
                 None => Vec::new(),
             };
+            old.retain(|(key, _)| is_here(key));
             let appends = old.last().is_none_or(|(last, _)| *here[0].0 > **last);
             let merged = merged(&old, here);
             let runs = self.split(&merged, appends);
-            let mut writes = Writes::default();
-            if runs.is_empty() {
-                if run.is_some() {
-                    writes.0.push((bound.to_vec(), None));
-                }
-            } else {
-                for (index, run) in runs.iter().enumerate() {
-                    let bound = match index {
-                        0 => bound.to_vec(),
-                        _ => self.bound(run[0].0),
-                    };
-                    writes.0.push((bound, Some(encoded(run))));
-                }
+            for run in runs.iter().skip(1).rev() {
+                write(db, (self.bound(run[0].0), Some(encoded(run))))?;
             }
-            write(db, writes)?;
+            if let Some(first) = runs.first() {
+                write(db, (bound.to_vec(), Some(encoded(first))))?;
+            } else if run.is_some() {
+                self.clear_below(db, bound, &mut write)?;
+                write(db, (bound.to_vec(), None))?;
+            }
             rest = later;
+        }
+        Ok(())
+    }
+
+    /// Removes what is void in the run before this bound, which is about to go and would
+    /// let it count again.
+    fn clear_below(
+        self,
+        db: &Db,
+        bound: &[u8],
+        write: &mut impl FnMut(&Db, Edit) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let Some((below, run)) = db.get_lt(bound)? else {
+            return Ok(());
+        };
+        if below[0] != self.prefix {
+            return Ok(());
+        }
+        let mut kept = entries(&below, &run).collect::<Result<Vec<_>, _>>()?;
+        let all = kept.len();
+        kept.retain(|(key, _)| *key < &bound[1..]);
+        if kept.len() < all {
+            write(db, (below.to_vec(), Some(encoded(&kept))))?;
         }
         Ok(())
     }
@@ -191,33 +218,6 @@ impl Family {
         }
         runs.push(&entries[begin..]);
         runs
-    }
-}
-
-/// Operations that belong together.
-#[derive(Debug, Default)]
-pub(crate) struct Writes(Vec<Edit>);
-
-impl Writes {
-    pub(crate) fn apply(mut self, db: &Db) -> Result<(), StoreError> {
-        // A batch costs more than the operations in it.
-        if self.0.len() == 1
-            && let Some((key, value)) = self.0.pop()
-        {
-            match value {
-                Some(value) => db.insert(key, value)?,
-                None => db.remove(key)?,
-            };
-            return Ok(());
-        }
-        let mut batch = sled::Batch::default();
-        for (key, value) in self.0 {
-            match value {
-                Some(value) => batch.insert(key, value),
-                None => batch.remove(key),
-            }
-        }
-        Ok(db.apply_batch(batch)?)
     }
 }
 
