@@ -228,9 +228,15 @@ impl Payment {
         self.last_detail = None;
     }
 
-    fn refund_mut(&mut self, number: u32) -> Option<&mut Refund> {
-        let index = usize::try_from(number).ok()?.checked_sub(1)?;
-        self.refunds.get_mut(index)
+    /// Ends a refund that is owed. One that has ended stays as it ended: its answer may be
+    /// repeated, and then says nothing about the call that is owed now.
+    fn end_refund(&mut self, number: u32, status: RefundStatus, at: Timestamp) {
+        let index = usize::try_from(number).unwrap_or(usize::MAX);
+        let refund = index.checked_sub(1).and_then(|i| self.refunds.get_mut(i));
+        if let Some(refund) = refund.filter(|refund| refund.status == RefundStatus::Pending) {
+            refund.status = status;
+            self.owe_afresh(at);
+        }
     }
 
     fn apply(&mut self, event: &PaymentEvent, at: Timestamp) {
@@ -245,6 +251,8 @@ impl Payment {
                 self.due_at = *retry_at;
                 self.last_detail = Some(detail.clone());
             }
+            // An answer repeated to one who asked again changes nothing.
+            PaymentEvent::PaymentSucceeded { .. } if self.phase == PaymentPhase::Captured => {}
             PaymentEvent::PaymentSucceeded { reference, .. } => {
                 self.capture(reference.clone());
                 self.owe_afresh(at);
@@ -289,16 +297,10 @@ impl Payment {
             PaymentEvent::PaymentRefunded {
                 number, reference, ..
             } => {
-                if let Some(refund) = self.refund_mut(*number) {
-                    refund.status = RefundStatus::Succeeded(reference.clone());
-                }
-                self.owe_afresh(at);
+                self.end_refund(*number, RefundStatus::Succeeded(reference.clone()), at);
             }
             PaymentEvent::RefundFailed { number, code, .. } => {
-                if let Some(refund) = self.refund_mut(*number) {
-                    refund.status = RefundStatus::Failed(code.clone());
-                }
-                self.owe_afresh(at);
+                self.end_refund(*number, RefundStatus::Failed(code.clone()), at);
             }
             PaymentEvent::PaymentParked { .. } => self.parked = true,
             PaymentEvent::PaymentRetried { .. } => self.owe_afresh(at),
