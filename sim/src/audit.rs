@@ -1,0 +1,373 @@
+//! The auditor: a model of its own of everything that is durable.
+//!
+//! It reads each record once it is durable and asks three things of it: the core's named
+//! invariants, on the rows that the record changed; a ledger of its own ([`ledger`]), event
+//! by event, which knows what clients asked for and what the gateway's books say; and a
+//! second host that only replays, whose rows must be those that the first one publishes.
+
+pub mod ledger;
+mod replies;
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use a4co_core::embedded::EmbeddedHost;
+use a4co_core::ids::{OrderId, ParticipantId, ProductId, Sequence};
+use a4co_core::invariants::{
+    self, OrderView, Phase, StockSum, Violation, payment_is_final, reservation_is_final,
+    terminal_is_final,
+};
+use a4co_core::inventory::{Product, Reservation, ReservationStatus};
+use a4co_core::order::Order;
+use a4co_core::payment::Payment;
+use a4co_core::record::{self, Frame, Record, Snapshot};
+use a4co_core::row::{Row, RowKey};
+use a4co_core::settings::Settings;
+
+use crate::gateway::Gateway;
+use crate::verdict::{Checked, Failure, safety};
+use ledger::Ledger;
+pub use replies::Asked;
+
+/// Rows by key; a row is shared by all who know it.
+pub type Rows = BTreeMap<RowKey, Rc<Row>>;
+
+/// The auditor.
+#[derive(Debug)]
+pub struct Audit {
+    /// Every durable record.
+    pub records: Vec<Box<[u8]>>,
+    /// Every row as of the last durable record, those that have left memory too.
+    pub rows: Rows,
+    /// The model of its own.
+    pub ledger: Ledger,
+    /// What the engine has still to publish of the last record.
+    pub unpublished: Option<BTreeMap<RowKey, Rc<Row>>>,
+    /// Events seen.
+    pub events: u64,
+    replica: EmbeddedHost,
+    sums: BTreeMap<ProductId, StockSum>,
+    replies: replies::Replies,
+    heads: [Sequence; 3],
+}
+
+fn broken(violation: &Violation) -> Failure {
+    safety(violation.invariant.name(), violation.to_string())
+}
+
+impl Audit {
+    /// An auditor of an empty log.
+    #[must_use]
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            records: Vec::new(),
+            rows: Rows::new(),
+            ledger: Ledger::new(settings),
+            unpublished: None,
+            events: 0,
+            replica: EmbeddedHost::new(settings),
+            sums: BTreeMap::new(),
+            replies: replies::Replies::default(),
+            heads: [Sequence::NONE; 3],
+        }
+    }
+
+    /// A record has become durable.
+    ///
+    /// # Errors
+    /// The first check that fails.
+    pub fn on_record(&mut self, bytes: &[u8], gateway: &Gateway) -> Checked {
+        let record: Record = record::decode(bytes)
+            .map_err(|error| safety("record_decodes", format!("the engine wrote {error}")))?;
+        self.contiguous(ParticipantId::Order, &record.order)?;
+        self.contiguous(ParticipantId::Inventory, &record.inventory)?;
+        self.contiguous(ParticipantId::Payment, &record.payment)?;
+        self.ledger.on_record(&record, gateway, &self.rows)?;
+        let rows = self
+            .replica
+            .replay(&record, true)
+            .map_err(|error| safety("replay_equals_state", error.to_string()))?;
+        self.records.push(bytes.into());
+        let rows: BTreeMap<RowKey, Rc<Row>> = rows
+            .into_iter()
+            .map(|row| (row.key(), Rc::new(row)))
+            .collect();
+        self.check_rows(&rows, gateway)?;
+        self.unpublished = Some(rows);
+        Ok(())
+    }
+
+    fn contiguous<E>(&mut self, participant: ParticipantId, frame: &Frame<E>) -> Checked {
+        let head = &mut self.heads[participant.index()];
+        let entries = (1..).map(|nth| Sequence::new(frame.after.get() + nth));
+        invariants::journal_contiguous(participant, *head, entries.take(frame.events.len()))
+            .map_err(|violation| broken(&violation))?;
+        self.events += frame.events.len() as u64;
+        *head = Sequence::new(head.get() + frame.events.len() as u64);
+        Ok(())
+    }
+
+    fn check_rows(&mut self, changed: &Rows, gateway: &Gateway) -> Checked {
+        let mut orders: Vec<OrderId> = Vec::new();
+        let mut products: Vec<ProductId> = Vec::new();
+        for (key, row) in changed {
+            let before = self.rows.insert(key.clone(), Rc::clone(row));
+            self.check_change(before.as_deref(), row)?;
+            match key {
+                RowKey::Order(id) | RowKey::Reservation(id) | RowKey::Payment(id) => {
+                    orders.push(*id);
+                }
+                RowKey::Product(id) => products.push(id.clone()),
+                RowKey::Answer(..) => {}
+            }
+            if let Row::Payment(payment) = row.as_ref()
+                && replies::is_definite(payment)
+            {
+                let records = self.records.len();
+                let definite = &mut self.replies.definite;
+                definite.entry(payment.order_id).or_insert(records);
+            }
+        }
+        orders.sort_unstable();
+        orders.dedup();
+        let mut found = Vec::new();
+        for order_id in orders {
+            let view = self.view(order_id, gateway);
+            invariants::check_order(&view, Phase::Commit, &mut found);
+        }
+        for product_id in products {
+            let sum = self.sums.get(&product_id).copied().unwrap_or_default();
+            if let Some(product) = self.product(&product_id) {
+                invariants::check_product(product, sum, true, &mut found);
+                self.ledger.agrees(product)?;
+            }
+        }
+        found.first().map_or(Ok(()), |first| Err(broken(first)))
+    }
+
+    fn check_change(&mut self, before: Option<&Row>, after: &Row) -> Checked {
+        let verdict = match (before, after) {
+            (Some(Row::Order(before)), Row::Order(after)) => {
+                terminal_is_final(Some(before), Some(after))
+            }
+            (Some(Row::Payment(before)), Row::Payment(after)) => {
+                payment_is_final(Some(before), Some(after))
+            }
+            (before, Row::Reservation(after)) => {
+                let before = match before {
+                    Some(Row::Reservation(before)) => Some(before.as_ref()),
+                    _ => None,
+                };
+                if let Some(before) = before {
+                    self.count(before, false);
+                }
+                self.count(after, true);
+                reservation_is_final(before, Some(after))
+            }
+            (Some(Row::Answer(before)), Row::Answer(after)) => {
+                invariants::same_key_same_answer(before, after)
+                    .map_err(|why| safety("same_key_same_answer", why))?;
+                Ok(())
+            }
+            _ => Ok(()),
+        };
+        verdict.map_err(|why| safety("terminal_is_final", format!("{:?}: {why}", after.key())))
+    }
+
+    /// Keeps the sums of all reservations by what changes, and not by adding all up anew.
+    fn count(&mut self, reservation: &Reservation, comes: bool) {
+        for line in reservation.lines.iter() {
+            let sum = match self.sums.get_mut(&line.product_id) {
+                Some(sum) => sum,
+                None => self.sums.entry(line.product_id.clone()).or_default(),
+            };
+            let part = match reservation.status {
+                ReservationStatus::Active => &mut sum.held,
+                ReservationStatus::Confirmed => &mut sum.committed,
+                _ => continue,
+            };
+            let quantity = u128::from(line.quantity);
+            *part = if comes {
+                *part + quantity
+            } else {
+                part.saturating_sub(quantity)
+            };
+        }
+    }
+
+    /// All that is durable of one order, beside what the gateway says.
+    #[must_use]
+    pub fn view<'a>(&'a self, order_id: OrderId, gateway: &Gateway) -> OrderView<'a> {
+        OrderView {
+            order_id,
+            order: self.order(order_id),
+            reservation: self.reservation(order_id),
+            payment: self.payment(order_id),
+            gateway: Some(gateway.account(order_id)),
+            is_complete: true,
+        }
+    }
+
+    /// The durable order.
+    #[must_use]
+    pub fn order(&self, order_id: OrderId) -> Option<&Order> {
+        match self.rows.get(&RowKey::Order(order_id)).map(AsRef::as_ref) {
+            Some(Row::Order(order)) => Some(order),
+            _ => None,
+        }
+    }
+
+    /// The durable reservation.
+    #[must_use]
+    pub fn reservation(&self, order_id: OrderId) -> Option<&Reservation> {
+        match self
+            .rows
+            .get(&RowKey::Reservation(order_id))
+            .map(AsRef::as_ref)
+        {
+            Some(Row::Reservation(held)) => Some(held),
+            _ => None,
+        }
+    }
+
+    /// The durable payment.
+    #[must_use]
+    pub fn payment(&self, order_id: OrderId) -> Option<&Payment> {
+        match self.rows.get(&RowKey::Payment(order_id)).map(AsRef::as_ref) {
+            Some(Row::Payment(payment)) => Some(payment),
+            _ => None,
+        }
+    }
+
+    /// The durable product.
+    #[must_use]
+    pub fn product(&self, product_id: &ProductId) -> Option<&Product> {
+        match self
+            .rows
+            .get(&RowKey::Product(product_id.clone()))
+            .map(AsRef::as_ref)
+        {
+            Some(Row::Product(product)) => Some(product),
+            _ => None,
+        }
+    }
+
+    /// The orders that are durable.
+    pub fn orders(&self) -> impl Iterator<Item = &Order> {
+        self.rows.values().filter_map(|row| match row.as_ref() {
+            Row::Order(order) => Some(order.as_ref()),
+            _ => None,
+        })
+    }
+
+    /// What the engine shows must be what the log says. Gives back the shared rows.
+    ///
+    /// # Errors
+    /// The first row that differs.
+    pub fn on_publish(&mut self, rows: Vec<Row>) -> Result<Rows, Failure> {
+        let Some(expected) = self.unpublished.take() else {
+            return Err(safety(
+                "output_after_commit",
+                "rows are published that no durable record holds",
+            ));
+        };
+        let mut shown = 0;
+        for row in &rows {
+            let key = row.key();
+            match expected.get(&key) {
+                Some(known) if **known == *row => shown += 1,
+                Some(known) => {
+                    let why = format!("published {row:?}, the log says {known:?}");
+                    return Err(safety("replay_equals_state", why));
+                }
+                None => {
+                    let why = format!("published {row:?}, which the last record did not change");
+                    return Err(safety("replay_equals_state", why));
+                }
+            }
+        }
+        if shown != expected.len() {
+            let missing = expected
+                .keys()
+                .find(|key| !rows.iter().any(|row| row.key() == **key));
+            return Err(safety(
+                "replay_equals_state",
+                format!("a record changed {missing:?}, which was not published"),
+            ));
+        }
+        Ok(expected)
+    }
+
+    /// The state in memory must be the fold of the log.
+    ///
+    /// # Errors
+    /// Which participant's differs.
+    pub fn same_state(&self, live: &Snapshot, whose: &str) -> Checked {
+        let Some(folded) = self.replica.snapshot() else {
+            return Err(safety("replay_equals_state", "the replica is not settled"));
+        };
+        let differs =
+            |participant: &str, live: &dyn std::fmt::Debug, folded: &dyn std::fmt::Debug| {
+                let why = format!(
+                    "{whose}: the {participant} state is\n  {live:?}\nthe log says\n  {folded:?}"
+                );
+                Err(safety("replay_equals_state", why))
+            };
+        if live.order.state != folded.order.state || live.order.last != folded.order.last {
+            return differs("order", &live.order, &folded.order);
+        }
+        if live.inventory.state != folded.inventory.state
+            || live.inventory.last != folded.inventory.last
+        {
+            return differs("inventory", &live.inventory, &folded.inventory);
+        }
+        if live.payment.state != folded.payment.state || live.payment.last != folded.payment.last {
+            return differs("payment", &live.payment, &folded.payment);
+        }
+        Ok(())
+    }
+
+    /// The rows that readers see must be those of the log, none missing.
+    ///
+    /// # Errors
+    /// The first that differs.
+    pub fn same_rows(&self, shown: &Rows, whose: &str) -> Checked {
+        for (key, row) in &self.rows {
+            let Some(other) = shown.get(key) else {
+                let why = format!("{whose} has lost {key:?}");
+                return Err(safety("acknowledged_is_found", why));
+            };
+            if !Rc::ptr_eq(row, other) && row != other {
+                let why = format!("{whose} has {other:?}, the log says {row:?}");
+                return Err(safety("rows_follow_from_log", why));
+            }
+        }
+        for key in shown.keys() {
+            if !self.rows.contains_key(key) {
+                let why = format!("{whose} has {key:?}, which is in no record");
+                return Err(safety("rows_follow_from_log", why));
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that must hold once nothing is under way any more.
+    ///
+    /// # Errors
+    /// The first invariant that is broken.
+    pub fn at_rest(&self, phase: Phase, gateway: &Gateway) -> Checked {
+        let mut world = invariants::World::default().complete();
+        for row in self.rows.values() {
+            world.add_row(row);
+        }
+        let world = world.with_books(&gateway.books);
+        let found = invariants::check_all(&world, phase);
+        match found.first() {
+            Some(first) if first.invariant == invariants::Invariant::EverySagaEnds => Err(
+                crate::verdict::liveness("every_saga_ends", first.to_string()),
+            ),
+            Some(first) => Err(broken(first)),
+            None => self.ledger.at_rest(gateway),
+        }
+    }
+}

@@ -1,0 +1,644 @@
+//! The auditor's own model, event by event: what each event claims is compared with what
+//! clients asked for, what the gateway's books say, and what was claimed before.
+//!
+//! It calls no decider and folds no state of the core's. What one journal claims of
+//! another is asked at the end of the record, since a record does not tell the order
+//! between its three journals.
+
+mod money;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use a4co_core::decider::Recorded;
+use a4co_core::ids::{OrderId, ProductId};
+use a4co_core::inventory::InventoryEvent;
+use a4co_core::order::{CancelReason, NewOrder, OrderEvent, Undo, UndoPart};
+use a4co_core::payment::RefundOrigin;
+use a4co_core::record::Record;
+use a4co_core::row::Row;
+use a4co_core::settings::Settings;
+use a4co_core::time::Timestamp;
+
+use self::money::{answered, inventory_cell, order_cell, recalled};
+use super::Rows;
+use crate::gateway::Gateway;
+use crate::verdict::{Checked, Failure, safety};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Created,
+    Paying,
+    Paid,
+    Confirmed,
+    Failed,
+    Undoing,
+    Undone,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hold {
+    None,
+    Active,
+    Sold,
+    Gone,
+    Expired,
+    Short,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RefundState {
+    Owed,
+    Done,
+    Refused,
+}
+
+/// What the ledger knows of one order.
+#[derive(Debug)]
+struct Case {
+    body: Option<Arc<NewOrder>>,
+    stage: Stage,
+    created_at: Timestamp,
+    hold: Hold,
+    was_held: bool,
+    held: BTreeMap<ProductId, u64>,
+    hold_ms: u64,
+    expires_at: Timestamp,
+    payment_asked: Option<i64>,
+    payment_deadline: Timestamp,
+    payment_known: bool,
+    payment_failed: bool,
+    payment_cancelled: bool,
+    commit_asked: bool,
+    commit_refused: bool,
+    undo: Option<Undo>,
+    stock_undone: bool,
+    payment_undone: bool,
+    captured: i64,
+    refunds: Vec<(i64, RefundState, RefundOrigin)>,
+}
+
+impl Case {
+    fn new() -> Self {
+        Self {
+            body: None,
+            stage: Stage::Created,
+            created_at: Timestamp::UNIX_EPOCH,
+            hold: Hold::None,
+            was_held: false,
+            held: BTreeMap::new(),
+            hold_ms: 0,
+            expires_at: Timestamp::UNIX_EPOCH,
+            payment_asked: None,
+            payment_deadline: Timestamp::UNIX_EPOCH,
+            payment_known: false,
+            payment_failed: false,
+            payment_cancelled: false,
+            commit_asked: false,
+            commit_refused: false,
+            undo: None,
+            stock_undone: false,
+            payment_undone: false,
+            captured: 0,
+            refunds: Vec::new(),
+        }
+    }
+
+    fn refunds_in(&self, state: RefundState) -> i64 {
+        let of_state = self.refunds.iter().filter(|refund| refund.1 == state);
+        of_state.map(|refund| refund.0).sum()
+    }
+}
+
+/// Units of one product.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Units {
+    /// In the house.
+    pub on_hand: i128,
+    /// Promised.
+    pub reserved: i128,
+    /// Sold.
+    pub sold: i128,
+}
+
+/// What must be true by the end of the record.
+#[derive(Debug, Clone, Copy)]
+enum Needs {
+    Reserved,
+    ShortOfStock,
+    Captured,
+    CommitAsked,
+    Committed,
+    StockUndone,
+    PaymentUndone,
+    UndoAsked,
+    HoldExpired,
+    CommitRefused,
+    PaymentEnded,
+}
+
+/// The ledger.
+#[derive(Debug)]
+pub struct Ledger {
+    settings: Settings,
+    cases: BTreeMap<OrderId, Case>,
+    stock: BTreeMap<ProductId, Units>,
+    /// Stock right after each change of it by a person, by inventory sequence.
+    pub stock_at: BTreeMap<u64, Units>,
+    /// What clients have sent, by order.
+    pub bodies: BTreeMap<OrderId, Vec<Arc<NewOrder>>>,
+    /// Orders that somebody asked to cancel.
+    pub cancel_asked: BTreeSet<OrderId>,
+    /// How often each adjustment was made, by its reason.
+    pub adjusted: BTreeMap<Arc<str>, u32>,
+    needs: Vec<(OrderId, Needs)>,
+    last_at: [Timestamp; 3],
+    /// Pairs of (state of a saga, what happened to it): what has been reached.
+    pub cells: BTreeSet<(u8, u8)>,
+}
+
+fn wrong(check: &'static str, order_id: OrderId, why: impl AsRef<str>) -> Failure {
+    safety(check, format!("order {order_id}: {}", why.as_ref()))
+}
+
+impl Ledger {
+    /// An empty ledger.
+    #[must_use]
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            settings: settings.clone(),
+            cases: BTreeMap::new(),
+            stock: BTreeMap::new(),
+            stock_at: BTreeMap::new(),
+            bodies: BTreeMap::new(),
+            cancel_asked: BTreeSet::new(),
+            adjusted: BTreeMap::new(),
+            needs: Vec::new(),
+            last_at: [Timestamp::UNIX_EPOCH; 3],
+            cells: BTreeSet::new(),
+        }
+    }
+
+    /// Takes in a record; `rows` are those before it.
+    ///
+    /// # Errors
+    /// The first event that claims what is not so.
+    pub fn on_record(&mut self, record: &Record, gateway: &Gateway, rows: &Rows) -> Checked {
+        for recorded in &record.order.events {
+            self.goes_on(0, recorded)?;
+            self.on_order(recorded, rows)?;
+        }
+        for (nth, recorded) in (1..).zip(&record.inventory.events) {
+            self.goes_on(1, recorded)?;
+            self.on_inventory(recorded, record.inventory.after.get() + nth, rows)?;
+        }
+        for recorded in &record.payment.events {
+            self.goes_on(2, recorded)?;
+            self.on_payment(recorded, gateway, rows)?;
+        }
+        for (order_id, needs) in std::mem::take(&mut self.needs) {
+            self.check_needs(order_id, needs, gateway)?;
+        }
+        Ok(())
+    }
+
+    fn goes_on<E: std::fmt::Debug>(&mut self, journal: usize, recorded: &Recorded<E>) -> Checked {
+        if recorded.at < self.last_at[journal] {
+            let why = format!(
+                "{:?} was decided at {}, an event before it at {}",
+                recorded.event, recorded.at, self.last_at[journal]
+            );
+            return Err(safety("time_never_goes_back", why));
+        }
+        self.last_at[journal] = recorded.at;
+        Ok(())
+    }
+
+    fn case(&mut self, order_id: OrderId) -> &mut Case {
+        self.cases.entry(order_id).or_insert_with(Case::new)
+    }
+
+    fn on_order(&mut self, recorded: &Recorded<OrderEvent>, rows: &Rows) -> Checked {
+        let at = recorded.at;
+        let Some(order_id) = recorded.event.order_id() else {
+            if let OrderEvent::Answered(record) = &recorded.event {
+                return answered(record, rows);
+            }
+            return Ok(());
+        };
+        let is_known = self
+            .cases
+            .get(&order_id)
+            .is_some_and(|case| case.body.is_some());
+        if !is_known && !matches!(recorded.event, OrderEvent::OrderCreated { .. }) {
+            return Err(wrong(
+                "model_saga",
+                order_id,
+                "an event before its creation",
+            ));
+        }
+        let settings = self.settings.clone();
+        let stage = self.case(order_id).stage;
+        let illegal = |what: &str| wrong("model_saga", order_id, format!("{what} in {stage:?}"));
+        self.cells
+            .insert((stage as u8, order_cell(&recorded.event)));
+        match &recorded.event {
+            OrderEvent::OrderCreated {
+                order, deadline_at, ..
+            } => {
+                if is_known {
+                    return Err(wrong("model_saga", order_id, "created twice"));
+                }
+                let sent = self.bodies.get(&order_id);
+                if !sent.is_some_and(|sent| sent.iter().any(|body| body == order)) {
+                    return Err(wrong("model_body", order_id, "nobody sent this order"));
+                }
+                if *deadline_at != at.saturating_add(settings.saga_timeout_ms) {
+                    return Err(wrong("model_time", order_id, "another saga timeout"));
+                }
+                let case = self.case(order_id);
+                case.body = Some(order.clone());
+                case.created_at = at;
+            }
+            OrderEvent::PaymentRequested {
+                amount,
+                currency,
+                deadline_at,
+                ..
+            } => {
+                if stage != Stage::Created {
+                    return Err(illegal("payment asked for"));
+                }
+                if *deadline_at != at.saturating_add(settings.payment_timeout_ms) {
+                    return Err(wrong("model_time", order_id, "another payment timeout"));
+                }
+                let case = self.case(order_id);
+                let fits = case
+                    .body
+                    .as_ref()
+                    .is_some_and(|body| body.total == *amount && body.currency == *currency);
+                case.payment_asked = Some(amount.minor());
+                case.payment_deadline = *deadline_at;
+                case.stage = Stage::Paying;
+                if !fits {
+                    return Err(wrong("model_money", order_id, "another amount is charged"));
+                }
+                self.needs.push((order_id, Needs::Reserved));
+            }
+            OrderEvent::CommitRequested { .. } => {
+                if stage != Stage::Paying {
+                    return Err(illegal("commit asked for"));
+                }
+                let case = self.case(order_id);
+                case.stage = Stage::Paid;
+                case.commit_asked = true;
+                self.needs.push((order_id, Needs::Captured));
+            }
+            OrderEvent::OrderConfirmed { .. } => {
+                if stage != Stage::Paid {
+                    return Err(illegal("confirmed"));
+                }
+                self.case(order_id).stage = Stage::Confirmed;
+                self.needs.push((order_id, Needs::Captured));
+                self.needs.push((order_id, Needs::Committed));
+            }
+            OrderEvent::OrderFailed { .. } => {
+                if stage != Stage::Created {
+                    return Err(illegal("failed"));
+                }
+                self.case(order_id).stage = Stage::Failed;
+                self.needs.push((order_id, Needs::ShortOfStock));
+            }
+            OrderEvent::CompensationRequested { reason, undo, .. } => {
+                if !matches!(stage, Stage::Created | Stage::Paying | Stage::Paid) {
+                    return Err(illegal("undone"));
+                }
+                let asked = self.cancel_asked.contains(&order_id);
+                let case = self.case(order_id);
+                let created_at = case.created_at;
+                let may_be_paid = case.payment_asked.is_some();
+                case.stage = Stage::Undoing;
+                case.undo = Some(*undo);
+                self.check_reason(order_id, reason, asked, created_at, at)?;
+                let ended_there = matches!(
+                    reason,
+                    CancelReason::PaymentFailed(_) | CancelReason::PaymentTimedOut
+                );
+                if may_be_paid && !undo.payment && !ended_there {
+                    return Err(wrong("model_saga", order_id, "the payment is not undone"));
+                }
+                let is_gone = matches!(
+                    reason,
+                    CancelReason::HoldExpired | CancelReason::CommitRefused
+                );
+                if !undo.stock && !is_gone {
+                    return Err(wrong("model_saga", order_id, "the hold is not undone"));
+                }
+            }
+            OrderEvent::UndoAcknowledged { part, .. } => {
+                if stage != Stage::Undoing {
+                    return Err(illegal("an undo acknowledged"));
+                }
+                self.needs.push((
+                    order_id,
+                    match part {
+                        UndoPart::Stock => Needs::StockUndone,
+                        UndoPart::Payment => Needs::PaymentUndone,
+                    },
+                ));
+                let case = self.case(order_id);
+                match part {
+                    UndoPart::Stock => case.stock_undone = true,
+                    UndoPart::Payment => case.payment_undone = true,
+                }
+            }
+            OrderEvent::OrderCancelled { .. } => {
+                let case = self.case(order_id);
+                let asked = case.undo.unwrap_or(Undo {
+                    stock: true,
+                    payment: true,
+                });
+                let all =
+                    (!asked.stock || case.stock_undone) && (!asked.payment || case.payment_undone);
+                case.stage = Stage::Undone;
+                if stage != Stage::Undoing || !all {
+                    return Err(illegal("cancelled with an undo unacknowledged"));
+                }
+                self.needs.push((order_id, Needs::StockUndone));
+                self.needs.push((order_id, Needs::PaymentUndone));
+            }
+            OrderEvent::SagaParked { .. } | OrderEvent::RetryRequested { .. } => {
+                if !matches!(stage, Stage::Paying | Stage::Undoing) {
+                    return Err(illegal("parked or nudged"));
+                }
+            }
+            OrderEvent::Recalled(order) => recalled(&Row::Order(order.clone()), rows)?,
+            OrderEvent::Answered(_) => {}
+        }
+        Ok(())
+    }
+
+    fn check_reason(
+        &mut self,
+        order_id: OrderId,
+        reason: &CancelReason,
+        asked: bool,
+        created_at: Timestamp,
+        at: Timestamp,
+    ) -> Checked {
+        match reason {
+            CancelReason::Requested(_) if !asked => {
+                return Err(wrong("model_saga", order_id, "cancelled, and nobody asked"));
+            }
+            CancelReason::SagaTimedOut
+                if at < created_at.saturating_add(self.settings.saga_timeout_ms) =>
+            {
+                return Err(wrong("model_time", order_id, "timed out before its time"));
+            }
+            CancelReason::HoldExpired => self.needs.push((order_id, Needs::HoldExpired)),
+            CancelReason::CommitRefused => self.needs.push((order_id, Needs::CommitRefused)),
+            CancelReason::PaymentFailed(_) | CancelReason::PaymentTimedOut => {
+                self.needs.push((order_id, Needs::PaymentEnded));
+            }
+            CancelReason::Requested(_) | CancelReason::SagaTimedOut => {}
+        }
+        Ok(())
+    }
+
+    fn on_inventory(
+        &mut self,
+        recorded: &Recorded<InventoryEvent>,
+        sequence: u64,
+        rows: &Rows,
+    ) -> Checked {
+        let at = recorded.at;
+        let max_hold = self.settings.hold_ms.get();
+        if let Some(order_id) = recorded.event.order_id() {
+            let stage = self.case(order_id).stage;
+            self.cells
+                .insert((stage as u8, inventory_cell(&recorded.event)));
+        }
+        match &recorded.event {
+            InventoryEvent::ProductDefined { product_id, .. } => {
+                let units = self.stock.entry(product_id.clone()).or_default();
+                self.stock_at.insert(sequence, *units);
+            }
+            InventoryEvent::StockAdjusted {
+                product_id,
+                delta,
+                reason,
+            } => {
+                let units = self.stock.entry(product_id.clone()).or_default();
+                units.on_hand += i128::from(*delta);
+                let units = *units;
+                if units.on_hand < units.reserved {
+                    let why = format!("{product_id}: {units:?} after an adjustment by {delta}");
+                    return Err(safety("model_stock", why));
+                }
+                self.stock_at.insert(sequence, units);
+                *self.adjusted.entry(reason.clone()).or_default() += 1;
+            }
+            InventoryEvent::InventoryReserved {
+                order_id,
+                lines,
+                hold_ms,
+                expires_at,
+            } => {
+                let wanted = self.wanted(*order_id)?;
+                let taken: BTreeMap<ProductId, u64> = lines
+                    .iter()
+                    .map(|line| (line.product_id.clone(), line.quantity))
+                    .collect();
+                if taken != wanted || taken.len() != lines.len() {
+                    return Err(wrong(
+                        "model_stock",
+                        *order_id,
+                        "other units are held than ordered",
+                    ));
+                }
+                if self.case(*order_id).hold == Hold::Active {
+                    return Ok(()); // the answer again
+                }
+                if self.case(*order_id).hold != Hold::None {
+                    let why = format!("reserved after {:?}", self.case(*order_id).hold);
+                    return Err(wrong("model_stock", *order_id, why));
+                }
+                self.take(*order_id, &wanted)?;
+                let hint = self
+                    .case(*order_id)
+                    .body
+                    .as_ref()
+                    .and_then(|body| body.hints.hold_ms);
+                if hold_ms.get() != hint.map_or(max_hold, |hint| hint.get())
+                    || *expires_at != at.saturating_add(*hold_ms)
+                {
+                    return Err(wrong(
+                        "model_time",
+                        *order_id,
+                        "another hold than configured",
+                    ));
+                }
+                let case = self.case(*order_id);
+                case.hold = Hold::Active;
+                case.was_held = true;
+                case.held = wanted;
+                case.hold_ms = hold_ms.get();
+                case.expires_at = *expires_at;
+            }
+            InventoryEvent::InventoryOutOfStock {
+                order_id,
+                shortages,
+            } => {
+                let wanted = self.wanted(*order_id)?;
+                if self.case(*order_id).hold == Hold::Short {
+                    return Ok(());
+                }
+                let short: BTreeMap<ProductId, (u64, i128)> = wanted
+                    .iter()
+                    .filter_map(|(product_id, quantity)| {
+                        let available = self.available(product_id);
+                        (available < i128::from(*quantity))
+                            .then(|| (product_id.clone(), (*quantity, available)))
+                    })
+                    .collect();
+                let named: BTreeMap<ProductId, (u64, i128)> = shortages
+                    .iter()
+                    .map(|short| {
+                        let units = (short.requested, i128::from(short.available));
+                        (short.product_id.clone(), units)
+                    })
+                    .collect();
+                if named != short || short.is_empty() {
+                    let why = format!("short of {named:?}, really {short:?}");
+                    return Err(wrong("model_stock", *order_id, why));
+                }
+                self.case(*order_id).hold = Hold::Short;
+            }
+            InventoryEvent::ReservationExtended {
+                order_id,
+                expires_at,
+            } => {
+                let case = self.case(*order_id);
+                let is_later = case.hold == Hold::Active && *expires_at > case.expires_at;
+                let hold_ms = a4co_core::time::Millis::new(case.hold_ms);
+                case.expires_at = *expires_at;
+                if !is_later || *expires_at != at.saturating_add(hold_ms) {
+                    return Err(wrong("model_time", *order_id, "a hold extended wrongly"));
+                }
+            }
+            InventoryEvent::InventoryCommitted { order_id, retaken } => {
+                self.committed(*order_id, *retaken)?;
+            }
+            InventoryEvent::InventoryCommitRefused { order_id, .. } => {
+                self.needs.push((*order_id, Needs::CommitAsked));
+                let case = self.case(*order_id);
+                case.commit_refused = true;
+                if matches!(case.hold, Hold::Active | Hold::Sold) {
+                    return Err(wrong(
+                        "model_stock",
+                        *order_id,
+                        "a commit refused that could be",
+                    ));
+                }
+            }
+            InventoryEvent::InventoryReleased { order_id, .. } => {
+                self.needs.push((*order_id, Needs::UndoAsked));
+                if self.case(*order_id).hold == Hold::Sold {
+                    return Err(wrong("model_stock", *order_id, "sold units released"));
+                }
+                let hold = self.case(*order_id).hold;
+                self.let_go(
+                    *order_id,
+                    if matches!(hold, Hold::Expired | Hold::Short) {
+                        hold
+                    } else {
+                        Hold::Gone
+                    },
+                );
+            }
+            InventoryEvent::InventoryExpired { order_id } => {
+                let case = self.case(*order_id);
+                if case.hold == Hold::Expired {
+                    return Ok(());
+                }
+                if case.hold != Hold::Active || at < case.expires_at {
+                    let why = format!("expired at {at} of {}, {:?}", case.expires_at, case.hold);
+                    return Err(wrong("model_time", *order_id, why));
+                }
+                self.let_go(*order_id, Hold::Expired);
+            }
+            InventoryEvent::Answered(record) => answered(record, rows)?,
+            InventoryEvent::Recalled(held) => recalled(&Row::Reservation(held.clone()), rows)?,
+        }
+        Ok(())
+    }
+
+    fn committed(&mut self, order_id: OrderId, retaken: bool) -> Checked {
+        self.needs.push((order_id, Needs::CommitAsked));
+        let hold = self.case(order_id).hold;
+        match (hold, retaken) {
+            (Hold::Sold, _) => return Ok(()),
+            (Hold::Active, false) | (Hold::Expired, true) => {}
+            _ => {
+                let why = format!("committed from {hold:?}, retaken: {retaken}");
+                return Err(wrong("model_stock", order_id, why));
+            }
+        }
+        let held = self.case(order_id).held.clone();
+        if retaken {
+            self.take(order_id, &held)?;
+        }
+        self.case(order_id).hold = Hold::Sold;
+        for (product_id, quantity) in held {
+            let units = self.stock.entry(product_id).or_default();
+            units.on_hand -= i128::from(quantity);
+            units.reserved -= i128::from(quantity);
+            units.sold += i128::from(quantity);
+        }
+        Ok(())
+    }
+
+    fn available(&self, product_id: &ProductId) -> i128 {
+        self.stock
+            .get(product_id)
+            .map_or(0, |units| units.on_hand - units.reserved)
+    }
+
+    fn take(&mut self, order_id: OrderId, wanted: &BTreeMap<ProductId, u64>) -> Checked {
+        for (product_id, quantity) in wanted {
+            if self.available(product_id) < i128::from(*quantity) {
+                let why = format!(
+                    "{quantity} of {product_id} held, {} available",
+                    self.available(product_id)
+                );
+                return Err(wrong("model_stock", order_id, why));
+            }
+            let units = self.stock.entry(product_id.clone()).or_default();
+            units.reserved += i128::from(*quantity);
+        }
+        Ok(())
+    }
+
+    fn let_go(&mut self, order_id: OrderId, to: Hold) {
+        let case = self.case(order_id);
+        if case.hold == Hold::Active {
+            let held = case.held.clone();
+            for (product_id, quantity) in held {
+                let units = self.stock.entry(product_id).or_default();
+                units.reserved -= i128::from(quantity);
+            }
+        }
+        self.case(order_id).hold = to;
+    }
+
+    fn wanted(&mut self, order_id: OrderId) -> Result<BTreeMap<ProductId, u64>, Failure> {
+        let Some(body) = &self.case(order_id).body else {
+            return Err(wrong("model_stock", order_id, "stock for an unknown order"));
+        };
+        let mut wanted = BTreeMap::new();
+        for line in body.lines.iter() {
+            *wanted.entry(line.product_id.clone()).or_default() += u64::from(line.quantity);
+        }
+        Ok(wanted)
+    }
+}

@@ -1,0 +1,241 @@
+//! What lies between the engine and the gateway: calls that are lost, late or answered
+//! into the void, and reports that come by themselves.
+
+use std::sync::Arc;
+
+use a4co_core::embedded::HostInput;
+use a4co_core::gateway::{GatewayCall, GatewayOperation, GatewayOutcome};
+use a4co_core::ids::OrderId;
+
+use crate::gateway::{Later, order_number, unknown};
+use crate::rng::{Rng, Stream};
+use crate::trace::Node;
+use crate::verdict::Checked;
+use crate::world::{Event, OpenCall, World};
+
+/// A report that nobody heard is sent again after this long.
+const REPORT_AGAIN_US: u64 = 3_000_000;
+/// So often at most, unless it must be heard.
+const REPORT_TRIES: u32 = 3;
+
+const fn operation_number(operation: GatewayOperation) -> u64 {
+    match operation {
+        GatewayOperation::Charge => 0,
+        GatewayOperation::Query => 1,
+        GatewayOperation::Cancel => 2,
+        GatewayOperation::Refund { number } => 3 + number as u64,
+    }
+}
+
+impl World<'_> {
+    /// The engine calls the gateway.
+    pub(crate) fn make_call(&mut self, call: GatewayCall) -> Checked {
+        self.audit.on_call(&call)?;
+        self.calls_made += 1;
+        let id = self.calls_made;
+        let operation = operation_number(call.operation);
+        let order = order_number(call.order_id);
+        self.note(Node::Engine, "calls", [order, operation], || {
+            format!(
+                "call {id}: {:?} of order {}, {} minor, try {}",
+                call.operation,
+                call.order_id,
+                call.amount.minor(),
+                call.attempt
+            )
+        });
+        let knobs = &self.plan.knobs;
+        let mut rng = self.call_chance(&call, 0);
+        let arrives_us = if self.is_healed {
+            Some(1_000)
+        } else if rng.chance(knobs.call_lost) {
+            None
+        } else if rng.chance(knobs.call_late) {
+            let late = rng.between(1, 4) * knobs.call_timeout_ms * 1000;
+            Some(late + rng.below(10_000))
+        } else {
+            Some(rng.below(knobs.gateway_us + 1))
+        };
+        let timeout_us = if self.is_healed {
+            10_000
+        } else {
+            knobs.call_timeout_ms * 1000
+        };
+        if let Some(delay_us) = arrives_us {
+            self.schedule(delay_us, Event::CallArrives { call: id });
+        }
+        self.schedule(timeout_us, Event::CallGivenUp { call: id });
+        let open = OpenCall {
+            call,
+            process: self.processes,
+            is_open: true,
+        };
+        self.calls.insert(id, open);
+        Ok(())
+    }
+
+    /// The chance of one call: of the order, the operation, and how often it was made.
+    fn call_chance(&self, call: &GatewayCall, part: u64) -> Rng {
+        let names = [
+            order_number(call.order_id),
+            operation_number(call.operation),
+            u64::from(call.attempt),
+            u64::from(self.processes),
+            part,
+        ];
+        Rng::fork(self.plan.knobs.seed, Stream::Call, &names)
+    }
+
+    pub(crate) fn on_call_arrives(&mut self, id: u64) {
+        let Some(open) = self.calls.get(&id) else {
+            return;
+        };
+        let call = open.call.clone();
+        let mut rng = self.call_chance(&call, 1);
+        let knobs = &self.plan.knobs;
+        let is_out = self.now_us < self.outage_until_us;
+        if !self.is_healed && (is_out || rng.chance(knobs.call_fails)) {
+            let outcome = Box::new(unknown("503"));
+            self.note(Node::Gateway, "fails", [id, 0], || {
+                format!("call {id}: 503")
+            });
+            self.schedule(100, Event::CallAnswered { call: id, outcome });
+            return;
+        }
+        let mut lasts = Vec::new();
+        let mut outcome = self.gateway.carry_out(knobs, &call, &mut lasts);
+        self.note(
+            Node::Gateway,
+            "does",
+            [id, outcome_number(&outcome)],
+            || {
+                format!(
+                    "call {id}: {:?} of order {}: {outcome:?}",
+                    call.operation, call.order_id
+                )
+            },
+        );
+        self.later(call.order_id, lasts);
+        let is_lost = !self.is_healed && rng.chance(knobs.answer_lost);
+        if is_lost {
+            if rng.chance(500) {
+                return; // the caller's time-out tells
+            }
+            outcome = GatewayOutcome::Unknown {
+                detail: Arc::from("502"),
+            };
+        }
+        let delay_us = if self.is_healed {
+            1_000
+        } else {
+            rng.below(knobs.gateway_us / 4 + 1)
+        };
+        let outcome = Box::new(outcome);
+        self.schedule(delay_us, Event::CallAnswered { call: id, outcome });
+    }
+
+    fn later(&mut self, order_id: OrderId, lasts: Vec<(u64, Later)>) {
+        for (delay_us, later) in lasts {
+            self.schedule(delay_us, Event::AtGateway { order_id, later });
+        }
+    }
+
+    pub(crate) fn on_call_answered(&mut self, id: u64, outcome: GatewayOutcome) {
+        let Some(open) = self.calls.get_mut(&id) else {
+            return;
+        };
+        if !open.is_open || open.process != self.processes {
+            return;
+        }
+        open.is_open = false;
+        let (order_id, operation) = (open.call.order_id, open.call.operation);
+        self.note(Node::Net, "answers", [id, outcome_number(&outcome)], || {
+            format!("call {id}, {operation:?} of order {order_id}: {outcome:?}")
+        });
+        self.hand_in(HostInput::Gateway {
+            order_id,
+            operation: Some(operation),
+            outcome,
+        });
+    }
+
+    pub(crate) fn at_gateway(&mut self, order_id: OrderId, later: Later) {
+        let knobs = &self.plan.knobs;
+        let mut lasts = Vec::new();
+        match later {
+            Later::Settle => self.gateway.settle(knobs, order_id, &mut lasts),
+            Later::CaptureAfterAll => {
+                if self.is_healed {
+                    return;
+                }
+                self.gateway.capture_after_all(knobs, order_id, &mut lasts);
+            }
+            Later::Report { outcome, must } => {
+                return self.on_report(order_id, outcome, must, 0);
+            }
+        }
+        let charge = self.gateway.charge(order_id);
+        self.note(
+            Node::Gateway,
+            "settles",
+            [order_number(order_id), 0],
+            || format!("order {order_id}: {charge:?}"),
+        );
+        self.later(order_id, lasts);
+    }
+
+    /// The gateway reports by itself. One that must be heard is repeated until the
+    /// engine's durable books say so.
+    pub(crate) fn on_report(
+        &mut self,
+        order_id: OrderId,
+        outcome: Box<GatewayOutcome>,
+        must: bool,
+        tries: u32,
+    ) {
+        let is_heard = self.process.is_some();
+        let number = outcome_number(&outcome);
+        self.note(
+            Node::Gateway,
+            "reports",
+            [order_number(order_id), number],
+            || format!("order {order_id}: {outcome:?}, heard: {is_heard}"),
+        );
+        if is_heard {
+            self.hand_in(HostInput::Gateway {
+                order_id,
+                operation: None,
+                outcome: (*outcome).clone(),
+            });
+        }
+        let is_done = if must {
+            self.audit
+                .payment(order_id)
+                .is_some_and(|payment| !payment.captured.is_zero())
+        } else {
+            is_heard || tries >= REPORT_TRIES
+        };
+        if !is_done {
+            let tries = tries + 1;
+            let again = Event::Report {
+                order_id,
+                outcome,
+                must,
+                tries,
+            };
+            self.schedule(REPORT_AGAIN_US, again);
+        }
+    }
+}
+
+const fn outcome_number(outcome: &GatewayOutcome) -> u64 {
+    match outcome {
+        GatewayOutcome::Succeeded { .. } => 1,
+        GatewayOutcome::Rejected { .. } => 2,
+        GatewayOutcome::Pending => 3,
+        GatewayOutcome::NotFound => 4,
+        GatewayOutcome::Cancelled => 5,
+        GatewayOutcome::Refunded { .. } => 6,
+        GatewayOutcome::Unknown { .. } => 7,
+    }
+}

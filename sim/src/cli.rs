@@ -1,0 +1,235 @@
+//! The command line: what is asked for, the first line and the last, and the exit code.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use crate::plan::Plan;
+use crate::run::{Outcome, run};
+use crate::verdict::Failure;
+use crate::{batch, scenario, shrink, swarm};
+
+/// Bad usage.
+const EXIT_USAGE: u8 = 2;
+
+const HELP: &str = "\
+The deterministic simulator of the order engine: one seed, one run, byte for byte.
+
+usage: sim [--seed N | --seeds A..B | --minutes M | --scenario NAME | --plan FILE] [options]
+
+  --seed N          one run, of the plan that this seed makes (without any of these: seed 0)
+  --seeds A..B      many runs: A and every seed up to B, B not included
+  --minutes M       runs of ever new seeds, from --from S on (0), for M minutes
+  --scenario NAME   a run written by hand; `--scenario list` names them
+  --plan FILE       a run of a plan from a file, as --print-plan writes it
+
+  --jobs J          runs at once, for --seeds and --minutes (the machine's cores)
+  --trace           one line an event: simulated time, where, what
+  --print-plan      the plan, on standard output, instead of a run
+  --shrink          after a failure: the smallest plan found that fails the same check
+  --keep-going      do not stop at the first seed that fails
+  --help            this text
+
+exit codes: 0 passed; 1 something happened that must never happen (safety); 2 bad usage;
+            3 something that must happen did not (liveness); 4 the code under test panicked
+";
+
+/// What is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Runs {
+    /// One seed.
+    Seed(u64),
+    /// Many seeds.
+    Seeds(u64, u64),
+    /// For so many minutes, from this seed on.
+    Minutes(u64),
+    /// By name.
+    Scenario(String),
+    /// From a file.
+    Plan(String),
+}
+
+/// The command line, parsed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// What to run.
+    pub runs: Runs,
+    /// The first seed of `--minutes`.
+    pub from: u64,
+    /// Threads.
+    pub jobs: usize,
+    /// Print every line.
+    pub trace: bool,
+    /// Print the plan only.
+    pub print_plan: bool,
+    /// Shrink after a failure.
+    pub shrink: bool,
+    /// Go on after a failure.
+    pub keep_going: bool,
+}
+
+fn number(text: Option<&String>, name: &str) -> Result<u64, String> {
+    let text = text.ok_or_else(|| format!("{name} needs a number"))?;
+    text.replace('_', "")
+        .parse()
+        .map_err(|_| format!("{name} needs a number, not {text:?}"))
+}
+
+impl Options {
+    /// Parses the arguments after the program's name.
+    ///
+    /// # Errors
+    /// What is wrong, for people.
+    pub fn parse(arguments: &[String]) -> Result<Self, String> {
+        let mut options = Self {
+            runs: Runs::Seed(0),
+            from: 0,
+            jobs: std::thread::available_parallelism().map_or(1, usize::from),
+            trace: false,
+            print_plan: false,
+            shrink: false,
+            keep_going: false,
+        };
+        let mut rest = arguments.iter();
+        while let Some(argument) = rest.next() {
+            match argument.as_str() {
+                "--seed" => options.runs = Runs::Seed(number(rest.next(), "--seed")?),
+                "--seeds" => {
+                    let text = rest.next().map_or("", String::as_str);
+                    let parts = text.split_once("..").map(|(from, to)| {
+                        let clean = |text: &str| text.replace('_', "").parse::<u64>();
+                        (clean(from), clean(to))
+                    });
+                    let Some((Ok(from), Ok(to))) = parts else {
+                        return Err(format!("--seeds needs A..B, not {text:?}"));
+                    };
+                    options.runs = Runs::Seeds(from, to);
+                }
+                "--minutes" => options.runs = Runs::Minutes(number(rest.next(), "--minutes")?),
+                "--from" => options.from = number(rest.next(), "--from")?,
+                "--scenario" => {
+                    let name = rest.next().ok_or("--scenario needs a name")?;
+                    options.runs = Runs::Scenario(name.clone());
+                }
+                "--plan" => {
+                    let file = rest.next().ok_or("--plan needs a file")?;
+                    options.runs = Runs::Plan(file.clone());
+                }
+                "--jobs" => {
+                    let jobs = number(rest.next(), "--jobs")?;
+                    options.jobs = usize::try_from(jobs).unwrap_or(1).max(1);
+                }
+                "--trace" => options.trace = true,
+                "--print-plan" => options.print_plan = true,
+                "--shrink" => options.shrink = true,
+                "--keep-going" => options.keep_going = true,
+                other => return Err(format!("{other:?} is no option")),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// Runs the program on the process's arguments.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.iter().any(|it| it == "--help" || it == "-h") {
+        print!("{HELP}");
+        return ExitCode::SUCCESS;
+    }
+    let asked = arguments.join(" ");
+    let version = env!("CARGO_PKG_VERSION");
+    match Options::parse(&arguments).and_then(|options| {
+        println!("sim {version}: {asked}");
+        execute(&options)
+    }) {
+        Ok(code) => code,
+        Err(why) => {
+            eprintln!("{why}\n\n{HELP}");
+            ExitCode::from(EXIT_USAGE)
+        }
+    }
+}
+
+fn execute(options: &Options) -> Result<ExitCode, String> {
+    match &options.runs {
+        Runs::Seed(seed) => Ok(one(&swarm::plan(*seed), &format!("--seed {seed}"), options)),
+        Runs::Scenario(name) if name == "list" => {
+            for scenario in scenario::ALL {
+                println!("{:<22} {}", scenario.name, scenario.about);
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Runs::Scenario(name) => {
+            let plan = scenario::plan(name)
+                .ok_or_else(|| format!("no scenario {name:?}; see --scenario list"))?;
+            Ok(one(&plan, &format!("--scenario {name}"), options))
+        }
+        Runs::Plan(file) => {
+            let text = std::fs::read_to_string(file).map_err(|it| format!("{file}: {it}"))?;
+            let plan = Plan::parse(&text).map_err(|it| format!("{file}, {it}"))?;
+            Ok(one(&plan, &format!("--plan {file}"), options))
+        }
+        Runs::Seeds(from, to) => Ok(batch::run(*from, Some(*to), None, options)),
+        Runs::Minutes(minutes) => Ok(batch::run(options.from, None, Some(*minutes), options)),
+    }
+}
+
+fn one(plan: &Plan, how: &str, options: &Options) -> ExitCode {
+    if options.print_plan {
+        print!("{}", plan.to_text());
+        return ExitCode::SUCCESS;
+    }
+    let outcome = run(plan, options.trace);
+    if let Some(lines) = &outcome.trace.lines {
+        let mut text = String::new();
+        for line in lines {
+            let _ = writeln!(text, "{line}");
+        }
+        print!("{text}");
+    }
+    println!("{}", summary(&outcome));
+    let code = match &outcome.failure {
+        None => ExitCode::SUCCESS,
+        Some(failure) => {
+            report(failure, how);
+            if options.shrink {
+                let small = shrink::shrink(plan, failure, true);
+                println!("{}", small.to_text());
+                println!(
+                    "save the lines above as FILE, and: {}",
+                    command("--plan FILE")
+                );
+            }
+            ExitCode::from(failure.kind.exit_code())
+        }
+    };
+    println!("digest {}", outcome.trace.digest());
+    code
+}
+
+/// A run in one line.
+fn summary(outcome: &Outcome) -> String {
+    let stats = &outcome.stats;
+    let [confirmed, failed, cancelled] = stats.ended;
+    format!(
+        "{} events, {} journal events in {} records, {} crashes, {} snapshots, {} s simulated; \
+         orders: {confirmed} confirmed, {failed} failed, {cancelled} cancelled",
+        stats.events,
+        stats.journal_events,
+        stats.records,
+        stats.crashes,
+        stats.snapshots,
+        stats.simulated_us / 1_000_000
+    )
+}
+
+/// The command that runs something again.
+pub(crate) fn command(how: &str) -> String {
+    format!("cargo run --release -p sim -- {how}")
+}
+
+pub(crate) fn report(failure: &Failure, how: &str) {
+    println!("FAILED {failure}");
+    println!("again: {}", command(&format!("{how} --trace")));
+}

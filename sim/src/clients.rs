@@ -1,0 +1,497 @@
+//! Clients and operators: they ask, wait, ask again under the same key, give up, and
+//! remember what they were told.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use a4co_core::command::{Command, Reply, RequestId};
+use a4co_core::decider::Idempotency;
+use a4co_core::embedded::HostInput;
+use a4co_core::ids::{CustomerId, Fingerprint, IdempotencyKey, OrderId, ProductId};
+use a4co_core::inventory::InventoryCommand;
+use a4co_core::money::{Amount, Currency};
+use a4co_core::order::{CreateOrder, Line, NewOrder, OrderCommand, OrderStatus, SandboxHints};
+use a4co_core::payment::PaymentCommand;
+use a4co_core::rejection::Rejection;
+use a4co_core::row::Answer;
+use a4co_core::time::Millis;
+
+use crate::audit::Asked;
+use crate::plan::{Action, Ask, Plan};
+use crate::rng::{Rng, Stream};
+use crate::trace::Node;
+use crate::verdict::{Checked, liveness, safety};
+use crate::world::{Event, World};
+
+/// The order that is placed when all faults have ended: it has to be confirmed.
+pub(crate) const PROBE: u32 = 1_000_000;
+
+/// Something that a client wants.
+#[derive(Debug)]
+pub(crate) struct Intent {
+    action: Action,
+    attempts: u32,
+    is_over: bool,
+    /// The order that it was about when it was last sent.
+    order_id: Option<OrderId>,
+    told_ok: bool,
+    /// Orders that it was told are accepted.
+    accepted: Vec<OrderId>,
+}
+
+/// All that they want.
+#[derive(Debug, Default)]
+pub(crate) struct Clients {
+    intents: Vec<Intent>,
+    /// The id of each order: the last one sent, since an order without a key gets another
+    /// id each time.
+    order_ids: BTreeMap<u32, OrderId>,
+    requests: Vec<Request>,
+}
+
+/// A request that arrived.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    pub(crate) intent: u32,
+    pub(crate) attempt: u32,
+    pub(crate) asked: Asked,
+    /// What it is about was durable when it arrived.
+    pub(crate) was_known: bool,
+}
+
+/// The product of this number.
+pub(crate) fn product_id(product: u32) -> ProductId {
+    #[expect(clippy::expect_used, reason = "printable and short")]
+    ProductId::parse(&format!("sku-{product}")).expect("a valid id")
+}
+
+fn key_of(action: &Action) -> Option<IdempotencyKey> {
+    let key = action.key?;
+    IdempotencyKey::parse(&format!("key-{key}")).ok()
+}
+
+impl Clients {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let mut clients = Self::default();
+        for stock in &plan.products {
+            clients.add(Action {
+                at_ms: 0,
+                key: None,
+                retries: 20,
+                ask: Ask::Define {
+                    product: stock.product,
+                    on_hand: Some(stock.on_hand),
+                },
+            });
+        }
+        for action in &plan.actions {
+            clients.add(action.clone());
+        }
+        clients
+    }
+
+    fn add(&mut self, action: Action) -> u32 {
+        self.intents.push(Intent {
+            action,
+            attempts: 0,
+            is_over: false,
+            order_id: None,
+            told_ok: false,
+            accepted: Vec::new(),
+        });
+        u32::try_from(self.intents.len() - 1).unwrap_or(0)
+    }
+
+    /// When each intent is first sent.
+    pub(crate) fn first_sends(&self) -> Vec<(u64, u32)> {
+        let sends = (0..).zip(&self.intents);
+        sends
+            .map(|(number, intent)| (intent.action.at_ms, number))
+            .collect()
+    }
+
+    fn get(&mut self, number: u32) -> Option<&mut Intent> {
+        self.intents.get_mut(usize::try_from(number).ok()?)
+    }
+
+    /// What was asked in a request.
+    pub(crate) fn asked(&self, request: RequestId) -> Option<Request> {
+        self.requests.get(usize::try_from(request.0).ok()?).cloned()
+    }
+
+    /// The key of an intent.
+    pub(crate) fn key(&self, intent: u32) -> Option<IdempotencyKey> {
+        key_of(&self.intents.get(usize::try_from(intent).ok()?)?.action)
+    }
+}
+
+fn body(action: &Action, lines: &[(u32, u32, i64)], hold_ms: Option<u64>) -> NewOrder {
+    let lines: Arc<[Line]> = lines
+        .iter()
+        .map(|(product, quantity, price)| Line {
+            product_id: product_id(*product),
+            quantity: *quantity,
+            unit_price: Amount::from_minor(*price).unwrap_or_default(),
+        })
+        .collect();
+    let total = lines
+        .iter()
+        .map(|line| line.unit_price.minor() * i64::from(line.quantity))
+        .sum();
+    #[expect(clippy::expect_used, reason = "printable and short")]
+    let customer_id = CustomerId::parse("customer").expect("a valid id");
+    NewOrder {
+        customer_id,
+        total: Amount::from_minor(total).unwrap_or_default(),
+        currency: Currency::EUR,
+        payment_method: None,
+        metadata: Arc::from([]),
+        hints: SandboxHints {
+            decline: false,
+            hold_ms: hold_ms.map(Millis::new),
+        },
+        idempotency_key: key_of(action),
+        fingerprint: Fingerprint::of(format!("{lines:?} {hold_ms:?}").as_bytes()),
+        lines,
+    }
+}
+
+impl World<'_> {
+    /// The command that an intent comes to when it arrives.
+    fn command(&mut self, number: u32, attempt: u32) -> Option<(RequestId, Command)> {
+        let seed = self.plan.knobs.seed;
+        let intent = self.clients.get(number)?;
+        let action = intent.action.clone();
+        let key = key_of(&action);
+        let idempotency = key.clone().map(|key| Idempotency {
+            key,
+            fingerprint: Fingerprint::of(format!("{:?}", action.ask).as_bytes()),
+        });
+        let (command, asked) = match action.ask {
+            Ask::Create {
+                order,
+                ref lines,
+                hold_ms,
+            } => {
+                let order_id = match &key {
+                    Some(key) => OrderId::from_idempotency_key(key),
+                    None => {
+                        let names = [u64::from(order), u64::from(attempt)];
+                        let mut ids = Rng::fork(seed, Stream::Ids, &names);
+                        let mut bytes = [0; 16];
+                        bytes[..8].copy_from_slice(&ids.next_u64().to_be_bytes());
+                        bytes[8..].copy_from_slice(&ids.next_u64().to_be_bytes());
+                        OrderId::from_bytes(bytes)
+                    }
+                };
+                intent.order_id = Some(order_id);
+                let body = Arc::new(body(&action, lines, hold_ms));
+                self.clients.order_ids.insert(order, order_id);
+                let bodies = self.audit.ledger.bodies.entry(order_id).or_default();
+                bodies.push(body.clone());
+                let create = CreateOrder {
+                    order_id,
+                    may_exist: key.is_some(),
+                    order: body.clone(),
+                };
+                (
+                    Command::Order(OrderCommand::Create(create)),
+                    Asked::Create(order_id, body),
+                )
+            }
+            Ask::Cancel { order } => {
+                let order_id = self.order_of(number, order);
+                self.audit.ledger.cancel_asked.insert(order_id);
+                let cancel = OrderCommand::Cancel {
+                    order_id,
+                    reason: Arc::from("changed my mind"),
+                    idempotency,
+                };
+                (Command::Order(cancel), Asked::Cancel(order_id))
+            }
+            Ask::Nudge { order } => {
+                let order_id = self.order_of(number, order);
+                let retry = OrderCommand::Retry {
+                    order_id,
+                    idempotency,
+                };
+                (Command::Order(retry), Asked::Nudge(order_id))
+            }
+            Ask::Refund { order, amount } => {
+                let order_id = self.order_of(number, order);
+                let refund = PaymentCommand::Refund {
+                    order_id,
+                    amount: amount.and_then(|amount| Amount::from_minor(amount).ok()),
+                    idempotency,
+                };
+                (Command::Payment(refund), Asked::Refund(order_id))
+            }
+            Ask::Adjust { product, delta } => {
+                let adjust = InventoryCommand::Adjust {
+                    product_id: product_id(product),
+                    delta,
+                    reason: Arc::from(format!("intent {number}")),
+                    idempotency,
+                };
+                (
+                    Command::Inventory(adjust),
+                    Asked::Product(product_id(product)),
+                )
+            }
+            Ask::Define { product, on_hand } => {
+                let define = InventoryCommand::Define {
+                    product_id: product_id(product),
+                    name: None,
+                    price: None,
+                    on_hand,
+                };
+                (
+                    Command::Inventory(define),
+                    Asked::Product(product_id(product)),
+                )
+            }
+        };
+        let request = RequestId(self.clients.requests.len() as u64);
+        let was_known = self.audit.knows(&asked);
+        self.clients.requests.push(Request {
+            intent: number,
+            attempt,
+            asked,
+            was_known,
+        });
+        Some((request, command))
+    }
+
+    /// The id of an order by its number. An intent keeps the one that it first meant,
+    /// since a retry under a key has to be the same request.
+    fn order_of(&mut self, number: u32, order: u32) -> OrderId {
+        let known = self.clients.order_ids.get(&order).copied();
+        let unknown = OrderId::from_bytes([0; 16]);
+        let Some(intent) = self.clients.get(number) else {
+            return unknown;
+        };
+        *intent.order_id.get_or_insert(known.unwrap_or(unknown))
+    }
+
+    pub(crate) fn on_send(&mut self, number: u32) {
+        let knobs = &self.plan.knobs;
+        let is_healed = self.is_healed;
+        let Some(intent) = self.clients.get(number) else {
+            return;
+        };
+        if intent.is_over {
+            return;
+        }
+        intent.attempts += 1;
+        let attempt = intent.attempts;
+        let has_key = intent.action.key.is_some();
+        let node = match intent.action.ask {
+            Ask::Create { .. } | Ask::Cancel { .. } => Node::Client,
+            _ => Node::Operator,
+        };
+        let text = format!(
+            "{:?} key {:?}, try {attempt}",
+            intent.action.ask, intent.action.key
+        );
+        self.note(
+            node,
+            "asks",
+            [u64::from(number), u64::from(attempt)],
+            || text,
+        );
+        let names = [u64::from(number), u64::from(attempt)];
+        let mut rng = Rng::fork(knobs.seed, Stream::Network, &names);
+        let deliver = |intent| Event::Deliver { intent, attempt };
+        if is_healed || !rng.chance(knobs.request_lost) {
+            self.schedule(rng.below(knobs.net_us + 1), deliver(number));
+        }
+        if has_key && !is_healed && rng.chance(knobs.request_twice) {
+            self.schedule(rng.below(4 * knobs.net_us + 1), deliver(number));
+        }
+        let event = Event::GiveUp {
+            intent: number,
+            attempt,
+        };
+        self.schedule(knobs.client_timeout_ms * 1000, event);
+    }
+
+    pub(crate) fn on_deliver(&mut self, number: u32, attempt: u32) {
+        if self.process.is_none() {
+            let numbers = [u64::from(number), u64::from(attempt)];
+            self.note(Node::Net, "refused", numbers, || "nobody is there".into());
+            return;
+        }
+        if let Some((request, command)) = self.command(number, attempt) {
+            self.hand_in(HostInput::Command { request, command });
+        }
+    }
+
+    /// A reply leaves the engine.
+    pub(crate) fn on_reply(&mut self, request: RequestId, reply: Reply) -> Checked {
+        let Some(asked) = self.clients.asked(request) else {
+            return Err(safety("reply_is_true", "a reply to nobody"));
+        };
+        let Request {
+            intent,
+            attempt,
+            asked,
+            was_known,
+        } = asked;
+        let key = self.clients.key(intent);
+        self.note(
+            Node::Engine,
+            "replies",
+            [u64::from(intent), u64::from(attempt)],
+            || {
+                let result = match &reply.result {
+                    Ok(_) => "done".to_owned(),
+                    Err(rejection) => rejection.to_string(),
+                };
+                format!("{asked:?}: {result}, replayed {}", reply.replayed)
+            },
+        );
+        self.audit
+            .on_reply(&asked, was_known, key.as_ref(), &reply, &self.store.shown)?;
+        let knobs = &self.plan.knobs;
+        let names = [u64::from(intent), u64::from(attempt), 1];
+        let mut rng = Rng::fork(knobs.seed, Stream::Network, &names);
+        if self.is_healed || !rng.chance(knobs.reply_lost) {
+            let delay_us = rng.below(knobs.net_us + 1);
+            let reply = Box::new(reply);
+            let told = Event::Told {
+                intent,
+                attempt,
+                reply,
+            };
+            self.schedule(delay_us, told);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn on_told(&mut self, number: u32, attempt: u32, reply: &Reply) {
+        let again = matches!(
+            reply.result,
+            Err(Rejection::Overloaded | Rejection::JournalFull)
+        );
+        let is_ok = reply.result.is_ok();
+        self.note(
+            Node::Client,
+            "told",
+            [u64::from(number), u64::from(is_ok)],
+            || {
+                format!(
+                    "intent {number}, try {attempt}: {}",
+                    if is_ok { "done" } else { "refused" }
+                )
+            },
+        );
+        if let Some(intent) = self.clients.get(number) {
+            let is_first = is_ok && !intent.told_ok;
+            if is_first && matches!(intent.action.ask, Ask::Define { product: PROBE, .. }) {
+                self.schedule(1_000, Event::Send(number + 1));
+            }
+        }
+        if let Some(intent) = self.clients.get(number) {
+            intent.told_ok |= is_ok;
+            if let Ok(Answer::Order(order)) = &reply.result {
+                intent.accepted.push(order.order_id);
+            }
+            // Trying again is what the time-out does.
+            intent.is_over |= !again;
+        }
+    }
+
+    pub(crate) fn on_give_up(&mut self, number: u32, attempt: u32) {
+        let Some(intent) = self.clients.get(number) else {
+            return;
+        };
+        let is_last = intent.attempts > intent.action.retries;
+        if intent.is_over || intent.attempts != attempt || is_last {
+            return;
+        }
+        // Without a key, asking again is asking twice: only what is the same however often
+        // it is asked is sent again.
+        let is_idempotent =
+            intent.action.key.is_some() || !matches!(intent.action.ask, Ask::Adjust { .. });
+        if is_idempotent {
+            self.on_send(number);
+        }
+    }
+
+    /// A last order, which has to be confirmed, since nothing fails any more.
+    pub(crate) fn heal_clients(&mut self) {
+        let probe = |ask, key| Action {
+            at_ms: 0,
+            key,
+            retries: 1_000,
+            ask,
+        };
+        let define = Ask::Define {
+            product: PROBE,
+            on_hand: Some(10),
+        };
+        let first = self.clients.add(probe(define, None));
+        self.schedule(1_000_000, Event::Send(first));
+        let create = Ask::Create {
+            order: PROBE,
+            lines: vec![(PROBE, 1, 100)],
+            hold_ms: None,
+        };
+        // Sent once its product is there.
+        self.clients.add(probe(create, Some(PROBE)));
+    }
+
+    /// What a client is still waiting for after all faults have ended.
+    pub(crate) fn probe_is_open(&self) -> Option<String> {
+        let Some(order_id) = self.clients.order_ids.get(&PROBE) else {
+            return Some("the last order has not been sent".into());
+        };
+        match self.audit.order(*order_id) {
+            Some(order) if order.saga.is_terminal() => None,
+            Some(order) => Some(format!("the last order is {}", order.saga)),
+            None => Some("the last order is not accepted".into()),
+        }
+    }
+
+    /// Are the timers long enough for an order that nothing delays?
+    fn probe_has_time(&self) -> bool {
+        let knobs = &self.plan.knobs;
+        let slowest_ms = (4 * knobs.append_us + 2 * knobs.fetch_us + knobs.linger_us) / 1000;
+        knobs.payment_timeout_ms > 100 + 2 * slowest_ms
+    }
+
+    /// Everybody who was told "done" finds what was done; each key had its effect once.
+    pub(crate) fn check_clients(&self) -> Checked {
+        for (number, intent) in (0..).zip(&self.clients.intents) {
+            for order_id in &intent.accepted {
+                let Some(order) = self.audit.order(*order_id) else {
+                    let why = format!("order {order_id} was acknowledged and is gone");
+                    return Err(safety("acknowledged_is_found", why));
+                };
+                let is_probe = matches!(intent.action.ask, Ask::Create { order: PROBE, .. });
+                if is_probe && self.probe_has_time() && order.status != OrderStatus::Confirmed {
+                    let why = format!("an order without any fault is {}", order.status);
+                    return Err(liveness("healthy_order_completes", why));
+                }
+            }
+            let (Ask::Adjust { .. }, is_keyed) = (&intent.action.ask, intent.action.key.is_some())
+            else {
+                continue;
+            };
+            let reason: Arc<str> = Arc::from(format!("intent {number}"));
+            let times = self
+                .audit
+                .ledger
+                .adjusted
+                .get(&reason)
+                .copied()
+                .unwrap_or(0);
+            let delta = matches!(intent.action.ask, Ask::Adjust { delta, .. } if delta != 0);
+            if (is_keyed && times > 1) || (intent.told_ok && times == 0 && delta) {
+                let why = format!("intent {number} changed stock {times} times");
+                return Err(safety("same_key_same_answer", why));
+            }
+        }
+        Ok(())
+    }
+}

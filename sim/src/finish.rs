@@ -1,0 +1,129 @@
+//! The end of a run: after all faults have ended, everything comes to its end, and all
+//! that must then hold is asked at once, before and after one more restart.
+
+use a4co_core::invariants::Phase;
+use a4co_core::inventory::ReservationStatus;
+
+use crate::gateway::Charge;
+use crate::trace::Node;
+use crate::verdict::{Checked, safety};
+use crate::world::World;
+
+impl World<'_> {
+    /// What has not come to its end yet, and what it waits for.
+    pub(crate) fn still_open(&self) -> Option<String> {
+        let Some(process) = &self.process else {
+            return Some("no process runs".into());
+        };
+        if let Some(why) = self.probe_is_open() {
+            return Some(why);
+        }
+        if !process.inbox.is_empty() || process.appending.is_some() {
+            return Some("the driver is at work".into());
+        }
+        if !self.gateway.pending().is_empty() {
+            return Some("a charge is pending at the gateway".into());
+        }
+        for order in self.audit.orders() {
+            let order_id = order.order_id;
+            let charge = self.gateway.charge(order_id);
+            let payment = self.audit.payment(order_id);
+            if !order.saga.is_terminal() {
+                return Some(format!(
+                    "order {order_id} is {}, undo {:?}, parked {}; payment {:?}, owes {:?} \
+                     due {:?} after {:?} tries; reservation {:?}; gateway {charge:?}; the \
+                     engine's clock is at {}, its next timer at {:?}",
+                    order.saga,
+                    order.undo,
+                    order.parked,
+                    payment.map(|it| it.phase),
+                    payment.and_then(|it| it.owed_operation(&self.settings)),
+                    payment.map(|it| it.due_at),
+                    payment.map(|it| it.attempts),
+                    self.audit.reservation(order_id).map(|it| it.status),
+                    self.engine_now(),
+                    process.host.wake_at(),
+                ));
+            }
+            if let Some(payment) = payment {
+                let is_behind = charge == Charge::Captured && payment.captured.is_zero();
+                if !payment.is_settled() || is_behind {
+                    return Some(format!(
+                        "order {order_id} has ended ({}), its payment is {:?} and owes {:?} \
+                         after {} tries; gateway {charge:?}, {:?}",
+                        order.saga,
+                        payment.phase,
+                        payment.owed_operation(&self.settings),
+                        payment.attempts,
+                        self.gateway.account(order_id),
+                    ));
+                }
+            }
+            if let Some(held) = self.audit.reservation(order_id)
+                && held.status == ReservationStatus::Active
+            {
+                return Some(format!("order {order_id} has ended and still holds stock"));
+            }
+        }
+        None
+    }
+
+    /// Nothing to do here but wait; a wild capture is reported again.
+    pub(crate) fn nudge_world(&mut self) {
+        let behind: Vec<_> = self
+            .gateway
+            .books
+            .iter()
+            .filter(|(order_id, books)| {
+                let ours = self.audit.payment(**order_id);
+                self.gateway.is_wild(**order_id)
+                    && ours.is_none_or(|payment| payment.captured < books.captured)
+            })
+            .map(|(order_id, _)| *order_id)
+            .collect();
+        for order_id in behind {
+            let outcome = Box::new(self.gateway.captured_report(order_id));
+            self.on_report(order_id, outcome, false, u32::MAX - 1);
+        }
+    }
+
+    /// Everything has come to its end: is it all as it should be?
+    pub(crate) fn finish(&mut self) -> Checked {
+        self.note(Node::Checker, "at rest", [0, 0], || {
+            "everything has ended".into()
+        });
+        self.check_at_rest()?;
+        // Once more, from what is on the disk.
+        self.die(true);
+        self.on_start()?;
+        let Some(process) = &self.process else {
+            return Err(safety("journal_opens_after_crash", "at the end"));
+        };
+        if process.host.payment().calls_under_way() > 0 {
+            return Err(safety(
+                "restart_owes_nothing",
+                "a call is owed after the end",
+            ));
+        }
+        self.check_at_rest()
+    }
+
+    fn check_at_rest(&mut self) -> Checked {
+        let now = self.engine_now();
+        self.audit
+            .at_rest(Phase::Quiescent { now }, &self.gateway)?;
+        self.audit.same_rows(&self.store.shown, "the store")?;
+        if let Some(live) = self.process.as_ref().and_then(|it| it.host.snapshot()) {
+            self.audit.same_state(&live, "the engine")?;
+            let left = live.order.state.orders.len()
+                + live.payment.state.payments.len()
+                + live.inventory.state.reservations.len();
+            if left > 0 {
+                let why = format!("{left} rows that have ended are still in memory");
+                return Err(safety("ended_leaves_memory", why));
+            }
+        }
+        self.check_log()?;
+        self.check_clients()
+    }
+}

@@ -1,0 +1,382 @@
+//! The payment gateway: another party, with authoritative books of its own.
+//!
+//! It is idempotent by order (charges) and by order and number (refunds), as the contract
+//! of [`a4co_core::gateway`] demands. Everything else may go wrong: see
+//! [`crate::plan::Knobs`]. It complains about calls that a correct engine never makes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use a4co_core::gateway::{GatewayCall, GatewayOperation, GatewayOutcome};
+use a4co_core::ids::{GatewayReference, OrderId};
+use a4co_core::invariants::{Books, GatewayAccount};
+use a4co_core::money::{Amount, Currency};
+
+use crate::plan::Knobs;
+use crate::rng::{Rng, Stream};
+
+/// Where a charge stands at the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Charge {
+    /// Nobody asked for it yet.
+    None,
+    /// It will end at its own time.
+    Pending {
+        /// It will be declined, not captured.
+        declines: bool,
+        /// It cannot be cancelled.
+        sticky: bool,
+    },
+    /// The money is here.
+    Captured,
+    /// Refused.
+    Declined,
+    /// Will never happen.
+    Cancelled,
+}
+
+#[derive(Debug)]
+struct Account {
+    charge: Charge,
+    amount: Amount,
+    currency: Currency,
+    refunds: BTreeMap<u32, Amount>,
+    is_wild: bool,
+    cells: u64,
+}
+
+/// What happens at the gateway later on.
+#[derive(Debug, Clone)]
+pub enum Later {
+    /// A pending charge ends.
+    Settle,
+    /// A charge that was over is captured all the same.
+    CaptureAfterAll,
+    /// The gateway reports by itself.
+    Report {
+        /// What it reports.
+        outcome: Box<GatewayOutcome>,
+        /// It reports until it has been heard.
+        must: bool,
+    },
+}
+
+/// The gateway.
+#[derive(Debug, Default)]
+pub struct Gateway {
+    accounts: BTreeMap<OrderId, Account>,
+    /// The books that checks compare with.
+    pub books: Books,
+    /// A call that no correct engine makes.
+    pub complaint: Option<String>,
+    /// No faults any more: every answer is definite.
+    pub is_healed: bool,
+}
+
+/// The number that stands for an order in forks of chance.
+#[must_use]
+pub fn order_number(order_id: OrderId) -> u64 {
+    let (high, low) = order_id.uuid().as_u64_pair();
+    high ^ low.rotate_left(31)
+}
+
+fn reference(kind: &str, order_id: OrderId, number: u32) -> GatewayReference {
+    let text = format!("{kind}_{:016x}_{number}", order_number(order_id));
+    #[expect(clippy::expect_used, reason = "printable and short")]
+    GatewayReference::parse(&text).expect("a valid reference")
+}
+
+fn rejected(code: &str) -> GatewayOutcome {
+    GatewayOutcome::Rejected {
+        code: Arc::from(code),
+    }
+}
+
+/// An answer that says nothing.
+#[must_use]
+pub fn unknown(detail: &str) -> GatewayOutcome {
+    GatewayOutcome::Unknown {
+        detail: Arc::from(detail),
+    }
+}
+
+fn captured(order_id: OrderId) -> GatewayOutcome {
+    GatewayOutcome::Succeeded {
+        reference: reference("ch", order_id, 0),
+    }
+}
+
+impl Gateway {
+    /// Where the charge of this order stands.
+    #[must_use]
+    pub fn charge(&self, order_id: OrderId) -> Charge {
+        self.accounts
+            .get(&order_id)
+            .map_or(Charge::None, |account| account.charge)
+    }
+
+    /// Whether this order's charge may be captured after it was over.
+    #[must_use]
+    pub fn is_wild(&self, order_id: OrderId) -> bool {
+        self.accounts
+            .get(&order_id)
+            .is_some_and(|account| account.is_wild)
+    }
+
+    /// What this refund gave back.
+    #[must_use]
+    pub fn refund(&self, order_id: OrderId, number: u32) -> Option<Amount> {
+        self.accounts.get(&order_id)?.refunds.get(&number).copied()
+    }
+
+    /// What the books say.
+    #[must_use]
+    pub fn account(&self, order_id: OrderId) -> GatewayAccount {
+        self.books.get(&order_id).copied().unwrap_or_default()
+    }
+
+    fn complain(&mut self, call: &GatewayCall, why: &str) {
+        self.complaint
+            .get_or_insert_with(|| format!("order {}: {why}", call.order_id));
+    }
+
+    /// Carries out a call. `lasts` are things that happen later, with their delays in
+    /// microseconds.
+    pub fn carry_out(
+        &mut self,
+        knobs: &Knobs,
+        call: &GatewayCall,
+        lasts: &mut Vec<(u64, Later)>,
+    ) -> GatewayOutcome {
+        let order_id = call.order_id;
+        let mut fate = Rng::fork(knobs.seed, Stream::Charge, &[order_number(order_id)]);
+        let wild = fate.chance(knobs.capture_after_all);
+        let account = self.accounts.entry(order_id).or_insert_with(|| Account {
+            charge: Charge::None,
+            amount: call.amount,
+            currency: call.currency,
+            refunds: BTreeMap::new(),
+            is_wild: wild,
+            cells: 0,
+        });
+        account.cells += 1;
+        let is_refund = matches!(call.operation, GatewayOperation::Refund { .. });
+        if account.currency != call.currency || (!is_refund && account.amount != call.amount) {
+            self.complain(call, "another amount or currency under the same key");
+            return rejected("parameters_changed");
+        }
+        match call.operation {
+            GatewayOperation::Charge => self.on_charge(knobs, call, &mut fate, lasts),
+            GatewayOperation::Query => match account.charge {
+                Charge::None => GatewayOutcome::NotFound,
+                Charge::Pending { .. } => GatewayOutcome::Pending,
+                Charge::Captured => captured(order_id),
+                Charge::Declined => rejected("card_declined"),
+                Charge::Cancelled => GatewayOutcome::Cancelled,
+            },
+            GatewayOperation::Cancel => self.on_cancel(knobs, call, &mut fate, lasts),
+            GatewayOperation::Refund { number } => self.on_refund(knobs, call, number),
+        }
+    }
+
+    fn on_charge(
+        &mut self,
+        knobs: &Knobs,
+        call: &GatewayCall,
+        fate: &mut Rng,
+        lasts: &mut Vec<(u64, Later)>,
+    ) -> GatewayOutcome {
+        let order_id = call.order_id;
+        if call.amount <= Amount::ZERO {
+            self.complain(call, "a charge of nothing");
+        }
+        let present = self.charge(order_id);
+        match present {
+            Charge::None => {}
+            Charge::Pending { .. } => return GatewayOutcome::Pending,
+            Charge::Captured => return captured(order_id),
+            Charge::Declined => return rejected("card_declined"),
+            Charge::Cancelled => return GatewayOutcome::Cancelled,
+        }
+        if !self.is_healed && fate.chance(knobs.pending) {
+            let charge = Charge::Pending {
+                declines: fate.chance(knobs.pending_declined),
+                sticky: fate.chance(knobs.pending_sticky),
+            };
+            self.set(order_id, charge);
+            let ends_us = fate.between(1, knobs.pending_ms) * 1000;
+            lasts.push((ends_us, Later::Settle));
+            return GatewayOutcome::Pending;
+        }
+        if !self.is_healed && fate.chance(knobs.decline) {
+            self.set(order_id, Charge::Declined);
+            self.report(knobs, order_id, rejected("card_declined"), false, lasts);
+            self.go_wild(order_id, fate, lasts);
+            return rejected("card_declined");
+        }
+        self.capture(order_id);
+        self.report(knobs, order_id, captured(order_id), false, lasts);
+        captured(order_id)
+    }
+
+    fn on_cancel(
+        &mut self,
+        knobs: &Knobs,
+        call: &GatewayCall,
+        fate: &mut Rng,
+        lasts: &mut Vec<(u64, Later)>,
+    ) -> GatewayOutcome {
+        let order_id = call.order_id;
+        match self.charge(order_id) {
+            Charge::Captured => captured(order_id),
+            Charge::Declined => rejected("card_declined"),
+            Charge::Pending { sticky: true, .. } => GatewayOutcome::Pending,
+            Charge::None | Charge::Pending { sticky: false, .. } => {
+                self.set(order_id, Charge::Cancelled);
+                self.report(knobs, order_id, GatewayOutcome::Cancelled, false, lasts);
+                self.go_wild(order_id, fate, lasts);
+                GatewayOutcome::Cancelled
+            }
+            Charge::Cancelled => GatewayOutcome::Cancelled,
+        }
+    }
+
+    fn on_refund(&mut self, knobs: &Knobs, call: &GatewayCall, number: u32) -> GatewayOutcome {
+        let order_id = call.order_id;
+        let back = || GatewayOutcome::Refunded {
+            reference: reference("re", order_id, number),
+        };
+        if call.amount <= Amount::ZERO {
+            self.complain(call, "a refund of nothing");
+        }
+        if self.charge(order_id) != Charge::Captured {
+            self.complain(call, "a refund of a charge that was never captured");
+            return rejected("not_captured");
+        }
+        if let Some(before) = self.refund(order_id, number) {
+            if before != call.amount {
+                self.complain(call, "another amount under the same refund's number");
+            }
+            return back();
+        }
+        let account = self.account(order_id);
+        let refunded = account.refunded.minor() + call.amount.minor();
+        if refunded > account.captured.minor() {
+            self.complain(call, "more refunded than captured");
+            return rejected("exceeds_charge");
+        }
+        let names = [
+            order_number(order_id),
+            u64::from(number),
+            u64::from(call.attempt),
+        ];
+        let mut fate = Rng::fork(knobs.seed, Stream::Refund, &names);
+        if !self.is_healed && fate.chance(knobs.refund_refused) {
+            return rejected("refund_refused");
+        }
+        if let Some(account) = self.accounts.get_mut(&order_id) {
+            account.refunds.insert(number, call.amount);
+        }
+        if let (Some(books), Ok(refunded)) =
+            (self.books.get_mut(&order_id), Amount::from_minor(refunded))
+        {
+            books.refunded = refunded;
+        }
+        back()
+    }
+
+    /// A pending charge ends, unless it was cancelled meanwhile.
+    pub fn settle(&mut self, knobs: &Knobs, order_id: OrderId, lasts: &mut Vec<(u64, Later)>) {
+        let Charge::Pending { declines, .. } = self.charge(order_id) else {
+            return;
+        };
+        if declines {
+            self.set(order_id, Charge::Declined);
+            self.report(knobs, order_id, rejected("card_declined"), false, lasts);
+        } else {
+            self.capture(order_id);
+            self.report(knobs, order_id, captured(order_id), false, lasts);
+        }
+    }
+
+    /// A charge that was over is captured all the same.
+    pub fn capture_after_all(
+        &mut self,
+        knobs: &Knobs,
+        order_id: OrderId,
+        lasts: &mut Vec<(u64, Later)>,
+    ) {
+        if matches!(self.charge(order_id), Charge::Declined | Charge::Cancelled) {
+            self.capture(order_id);
+            self.report(knobs, order_id, captured(order_id), true, lasts);
+        }
+    }
+
+    /// Every charge that is still pending, for the end of all faults.
+    #[must_use]
+    pub fn pending(&self) -> Vec<OrderId> {
+        let pending = |account: &Account| matches!(account.charge, Charge::Pending { .. });
+        self.accounts
+            .iter()
+            .filter(|(_, account)| pending(account))
+            .map(|(order_id, _)| *order_id)
+            .collect()
+    }
+
+    /// The report that a charge has been captured, once more.
+    #[must_use]
+    pub fn captured_report(&self, order_id: OrderId) -> GatewayOutcome {
+        captured(order_id)
+    }
+
+    fn go_wild(&self, order_id: OrderId, fate: &mut Rng, lasts: &mut Vec<(u64, Later)>) {
+        let delay_us = fate.between(1, 20_000) * 1000;
+        if self.is_wild(order_id) && !self.is_healed {
+            lasts.push((delay_us, Later::CaptureAfterAll));
+        }
+    }
+
+    fn report(
+        &self,
+        knobs: &Knobs,
+        order_id: OrderId,
+        outcome: GatewayOutcome,
+        must: bool,
+        lasts: &mut Vec<(u64, Later)>,
+    ) {
+        let cells = self
+            .accounts
+            .get(&order_id)
+            .map_or(0, |account| account.cells);
+        let names = [order_number(order_id), cells];
+        let mut fate = Rng::fork(knobs.seed, Stream::Webhook, &names);
+        let outcome = Box::new(outcome);
+        if must || !fate.chance(knobs.webhook_lost) {
+            let delay_us = fate.between(1, knobs.webhook_ms.max(1)) * 1000;
+            let outcome = outcome.clone();
+            lasts.push((delay_us, Later::Report { outcome, must }));
+        }
+        if fate.chance(knobs.webhook_twice) {
+            let delay_us = fate.between(1, knobs.webhook_ms.max(1) * 4) * 1000;
+            let must = false;
+            lasts.push((delay_us, Later::Report { outcome, must }));
+        }
+    }
+
+    fn set(&mut self, order_id: OrderId, charge: Charge) {
+        if let Some(account) = self.accounts.get_mut(&order_id) {
+            account.charge = charge;
+        }
+    }
+
+    fn capture(&mut self, order_id: OrderId) {
+        self.set(order_id, Charge::Captured);
+        let amount = self
+            .accounts
+            .get(&order_id)
+            .map_or(Amount::ZERO, |account| account.amount);
+        let books = self.books.entry(order_id).or_default();
+        books.captured = amount;
+        books.captures += 1;
+    }
+}

@@ -1,0 +1,32 @@
+//! The deterministic simulator of the order engine: one seed, one run, byte for byte.
+//!
+//! ```text
+//! What it never does
+//!  - read a clock to decide anything, draw a random number that is not of the seed,
+//!    iterate over a hash map, or use a thread within a run;
+//!  - call the code under test to learn what is right.
+//! ```
+
+pub mod audit;
+mod batch;
+mod calls;
+pub mod cli;
+mod clients;
+mod describe;
+mod finish;
+pub mod gateway;
+pub mod plan;
+mod process;
+mod recovery;
+pub mod rng;
+mod run;
+pub mod scenario;
+pub mod shrink;
+mod store;
+pub mod swarm;
+pub mod trace;
+pub mod verdict;
+mod world;
+
+pub use run::{Outcome, run};
+pub use world::Stats;

@@ -1,0 +1,275 @@
+//! Starting: what the log and the store still have, and whether that is all there was.
+
+use std::collections::BTreeMap;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use a4co_core::embedded::EmbeddedHost;
+use a4co_core::record::{self, Record};
+use a4co_core::row::Row;
+use a4co_journal::sim_disk::SimDisk;
+use a4co_journal::{Journal, OpenError, Options, Recovery, verify};
+
+use crate::audit::Rows;
+use crate::process::Process;
+use crate::rng::{Rng, Stream};
+use crate::trace::Node;
+use crate::verdict::{Checked, Failure, safety};
+use crate::world::{Event, World};
+
+/// A start that failed for a reason that passes is tried again after this long.
+const AGAIN_US: u64 = 300_000;
+
+impl World<'_> {
+    fn options(&self) -> Options {
+        Options {
+            segment_bytes: self.plan.knobs.segment_bytes,
+            milestones: usize::try_from(self.plan.knobs.milestones).unwrap_or(0),
+        }
+    }
+
+    pub(crate) fn on_start(&mut self) -> Checked {
+        if self.process.is_some() {
+            return Ok(());
+        }
+        self.processes += 1;
+        let opened = Journal::open(self.disk.clone(), self.options());
+        let (journal, recovered) = match opened {
+            Ok(opened) => opened,
+            Err(error) => return self.start_failed(&error),
+        };
+        let known = self.audit.records.len() as u64;
+        let last = recovered.last_sequence;
+        self.note(
+            Node::Journal,
+            "opens",
+            [last, recovered.base_sequence],
+            || {
+                let snapshot = recovered.snapshot.as_ref().map(|it| it.position.sequence);
+                format!(
+                    "{last} records from {}, snapshot {snapshot:?}, torn {:?}",
+                    recovered.base_sequence, recovered.torn_tail
+                )
+            },
+        );
+        if let Some(damage) = recovered.damaged_snapshots.first() {
+            return Err(safety("journal_is_intact", damage.to_string()));
+        }
+        match self.in_doubt.take() {
+            // It was written and never answered: it may be there, and if so, for good.
+            Some(bytes) if last == known + 1 => {
+                let there = journal.read_from(last).ok().and_then(|mut it| it.next());
+                if there.is_none_or(|there| there.is_ok_and(|it| it.payload != bytes)) {
+                    return Err(safety(
+                        "journal_is_intact",
+                        "another record than was written",
+                    ));
+                }
+                self.on_durable(last, &bytes)?;
+            }
+            _ if last == known => {}
+            _ => {
+                let why = format!("{known} records were durable, the log has {last}");
+                return Err(safety("durable_record_is_found", why));
+            }
+        }
+        self.audit.unpublished = None;
+        let host = self.rebuild(&journal)?;
+        self.begin(host, journal)
+    }
+
+    fn start_failed(&mut self, error: &OpenError) -> Checked {
+        let passes = matches!(error, OpenError::Full(_) | OpenError::Disk(_));
+        self.note(Node::Journal, "refuses", [0, 0], || error.to_string());
+        if self.disk.power_is_off() {
+            self.after_death(true);
+        } else if !passes {
+            return Err(safety("journal_opens_after_crash", error.to_string()));
+        } else {
+            self.after_death(false);
+        }
+        self.schedule(AGAIN_US, Event::Start);
+        Ok(())
+    }
+
+    /// The host from the newest snapshot, and, where the store is further behind or the
+    /// dice say so, from the base too; both must be the same.
+    fn rebuild(&mut self, journal: &Journal<SimDisk>) -> Result<EmbeddedHost, Failure> {
+        let reader = journal.reader();
+        let newest = reader
+            .recover_from_newest()
+            .map_err(|error| safety("journal_is_intact", error.to_string()))?;
+        let applied = self.store.saved_applied;
+        let from = newest
+            .snapshot
+            .as_ref()
+            .map_or(0, |snapshot| snapshot.position.sequence);
+        let (host, mut rows) = self.replay(newest, applied)?;
+        let names = [u64::from(self.processes), 1];
+        let mut rng = Rng::fork(self.plan.knobs.seed, Stream::Restart, &names);
+        if applied < from || rng.chance(self.plan.knobs.rebuild) {
+            let base = reader
+                .recover_from_base()
+                .map_err(|error| safety("journal_is_intact", error.to_string()))?;
+            let (other, all) = self.replay(base, applied)?;
+            rows = all;
+            if let Some(rebuilt) = other.snapshot() {
+                self.audit
+                    .same_state(&rebuilt, "the host rebuilt from the base")?;
+            }
+        }
+        self.store.catch_up(self.audit.records.len() as u64, rows);
+        if let Some(live) = host.snapshot() {
+            self.audit.same_state(&live, "the restarted host")?;
+        }
+        self.audit
+            .same_rows(&self.store.shown, "the restarted store")?;
+        Ok(host)
+    }
+
+    /// Replays what a recovery says, and gives back the rows of records after `applied`.
+    fn replay(
+        &self,
+        recovery: Recovery<SimDisk>,
+        applied: u64,
+    ) -> Result<(EmbeddedHost, Rows), Failure> {
+        let mut host = match &recovery.snapshot {
+            None => EmbeddedHost::new(&self.settings),
+            Some(snapshot) => {
+                let snapshot = record::decode(&snapshot.payload)
+                    .map_err(|error| safety("record_decodes", format!("a snapshot: {error}")))?;
+                EmbeddedHost::from_snapshot(&self.settings, snapshot)
+            }
+        };
+        let mut rows: BTreeMap<_, Rc<Row>> = Rows::new();
+        let mut last = recovery
+            .snapshot
+            .as_ref()
+            .map_or(0, |snapshot| snapshot.position.sequence);
+        for read in recovery.records {
+            let read = read.map_err(|error| safety("journal_is_intact", error.to_string()))?;
+            last += 1;
+            let known = usize::try_from(read.sequence)
+                .ok()
+                .and_then(|sequence| self.audit.records.get(sequence.checked_sub(1)?));
+            if read.sequence != last || known.is_none_or(|known| **known != *read.payload) {
+                let why = format!("record {} is not what was written", read.sequence);
+                return Err(safety("durable_record_is_found", why));
+            }
+            let record: Record = record::decode(&read.payload)
+                .map_err(|error| safety("record_decodes", error.to_string()))?;
+            let changed = host
+                .replay(&record, read.sequence > applied)
+                .map_err(|error| safety("replay_equals_state", error.to_string()))?;
+            rows.extend(changed.into_iter().map(|row| (row.key(), Rc::new(row))));
+        }
+        if last != self.audit.records.len() as u64 {
+            let why = format!("the log ends with record {last}");
+            return Err(safety("durable_record_is_found", why));
+        }
+        Ok((host, rows))
+    }
+
+    fn begin(&mut self, host: EmbeddedHost, journal: Journal<SimDisk>) -> Checked {
+        let started_wall = self.wall();
+        self.process = Some(Box::new(Process {
+            host,
+            journal,
+            inbox: VecDeque::new(),
+            appending: None,
+            drives: false,
+            wakes_at_us: None,
+            has_room: true,
+            since_snapshot: 0,
+            started_wall,
+            started_us: self.now_us,
+        }));
+        self.note(
+            Node::Engine,
+            "starts",
+            [u64::from(self.processes), 0],
+            || format!("at {started_wall}"),
+        );
+        let now = self.engine_now();
+        if let Some(process) = &mut self.process {
+            process.host.start(now);
+        }
+        self.take_outputs()?;
+        self.rearm();
+        Ok(())
+    }
+
+    /// Changes a byte in a copy of the disk, and opens that. It must be refused, or cut by
+    /// one record at its very end, or be of no consequence.
+    pub(crate) fn on_bit_flip(&mut self, number: u32) -> Checked {
+        use a4co_journal::Disk as _;
+        let copy = self.disk.duplicate();
+        copy.kill();
+        let names = [u64::from(number)];
+        let mut rng = Rng::fork(self.plan.knobs.seed, Stream::Flip, &names);
+        let Ok(files) = copy.list() else {
+            return Ok(());
+        };
+        if files.is_empty() {
+            return Ok(());
+        }
+        let name = &files[usize::try_from(rng.below(files.len() as u64)).unwrap_or(0)];
+        let content = copy.content(name).unwrap_or_default();
+        // Most of a segment is zeros: half of the flips go where something is written.
+        let used = content
+            .iter()
+            .rposition(|byte| *byte != 0)
+            .map_or(0, |last| last as u64 + 1);
+        let within = rng.pick(&[used, content.len() as u64]).max(1);
+        let offset = rng.below(within);
+        copy.corrupt(name, offset, 1 << rng.below(8));
+        let known = &self.audit.records;
+        let what = format!("a bit of {name} at {offset} flips");
+        match Journal::open(copy.clone(), self.options()) {
+            Err(error) => {
+                self.note(Node::Disk, "flip", [offset, 0], || {
+                    format!("{what}: {error}")
+                });
+                Ok(())
+            }
+            Ok((journal, recovered)) => {
+                let last = recovered.last_sequence;
+                let appending = known.len() as u64 + 1;
+                if last + 1 < known.len() as u64 || last > appending {
+                    let why = format!("{what}; {last} of {} records are left", known.len());
+                    return Err(safety("damage_is_refused", why));
+                }
+                let read = journal.reader().recover_from_newest();
+                let Ok(read) = read else {
+                    return Err(safety("damage_is_refused", what));
+                };
+                for record in read.records {
+                    let Ok(record) = record else {
+                        return Err(safety("damage_is_refused", what));
+                    };
+                    let index = usize::try_from(record.sequence).unwrap_or(0);
+                    let expected = known.get(index.saturating_sub(1));
+                    if expected.is_some_and(|expected| **expected != *record.payload) {
+                        let why = format!("{what}; record {index} reads as another");
+                        return Err(safety("damage_is_refused", why));
+                    }
+                }
+                self.note(Node::Disk, "flip", [offset, last], || {
+                    format!("{what}: opened with {last} records")
+                });
+                Ok(())
+            }
+        }
+    }
+
+    /// The log on the disk as it is now is intact from end to end.
+    pub(crate) fn check_log(&self) -> Checked {
+        let copy = self.disk.duplicate();
+        copy.kill();
+        let report = verify(&copy).map_err(|it| safety("journal_is_intact", it.to_string()))?;
+        if report.is_intact() && report.last_sequence == self.audit.records.len() as u64 {
+            return Ok(());
+        }
+        Err(safety("journal_is_intact", format!("{report:?}")))
+    }
+}
