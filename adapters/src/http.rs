@@ -34,6 +34,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use a4co_core::command::{Command, Reply};
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, post};
@@ -57,6 +58,9 @@ pub struct HttpSettings {
     pub requests_max: usize,
     /// Time that a request's body may take to arrive.
     pub body_timeout: Duration,
+    /// Time that the engine may take to make a command durable before its client is told
+    /// that the outcome is not known yet.
+    pub reply_timeout: Duration,
     /// How long a refund's answer is held back for the gateway's answer, where the client
     /// does not say.
     pub refund_wait: Duration,
@@ -69,6 +73,7 @@ impl Default for HttpSettings {
             sandbox: true,
             requests_max: 16_384,
             body_timeout: Duration::from_secs(15),
+            reply_timeout: Duration::from_secs(30),
             refund_wait: Duration::from_secs(10),
         }
     }
@@ -111,6 +116,13 @@ impl HttpState {
         if self.ports.set(ports).is_err() {
             tracing::error!("the engine was attached twice; the first one stays");
         }
+    }
+
+    /// Sends a command and waits until its outcome is durable.
+    async fn submit(&self, command: Command) -> Result<Reply, Problem> {
+        let reply = self.ports()?.engine.submit(command);
+        let reply = tokio::time::timeout(self.settings.reply_timeout, reply).await;
+        Ok(reply.map_err(|_| Problem::outcome_unknown())??)
     }
 
     /// The engine.

@@ -108,10 +108,9 @@ pub(super) async fn define(
 ) -> Result<Response, Problem> {
     let product_id = path.parse(ProductId::parse)?;
     let body = request::body(&headers, body, state.settings.body_timeout).await?;
-    let ports = state.ports()?;
-    let present = ports.reads.product(&product_id)?;
+    let present = state.ports()?.reads.product(&product_id)?;
     let command = parse_define(&body, product_id, present.as_deref())?;
-    let reply = ports.engine.submit(Command::Inventory(command)).await?;
+    let reply = state.submit(Command::Inventory(command)).await?;
     let status = match present {
         Some(_) => StatusCode::OK,
         None => StatusCode::CREATED,
@@ -187,8 +186,7 @@ pub(super) async fn adjust(
         delta,
         reason,
     };
-    let engine = &state.ports()?.engine;
-    let reply = engine.submit(Command::Inventory(command)).await?;
+    let reply = state.submit(Command::Inventory(command)).await?;
     let mut response = answer::json(StatusCode::OK, &ProductShape(&*product(reply.result?)?))?;
     if reply.replayed {
         answer::replayed(&mut response);

@@ -77,7 +77,7 @@ async fn place(
         may_exist,
         order: Arc::new(order),
     }));
-    let reply = ports.engine.submit(command).await?;
+    let reply = state.submit(command).await?;
     let order = answer::order(reply.result?)?;
     created(state, ports, &order, watch, reply.replayed).await
 }
@@ -201,7 +201,7 @@ async fn change(
 ) -> Result<Response, Problem> {
     let ports = state.ports()?;
     let watch = wait.map(|wait| (wait, Watch::of_order(&ports.watches, order_id)));
-    let reply = ports.engine.submit(Command::Order(command)).await?;
+    let reply = state.submit(Command::Order(command)).await?;
     let order = answer::order(reply.result?)?;
     let mut response = match watch {
         None => answer::json(StatusCode::OK, &OrderShape::present(&order))?,

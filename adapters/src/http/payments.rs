@@ -118,8 +118,7 @@ async fn give_back(
     command: PaymentCommand,
     wait: Option<Wait>,
 ) -> Result<Response, Problem> {
-    let ports = state.ports()?;
-    let reply = ports.engine.submit(Command::Payment(command)).await?;
+    let reply = state.submit(Command::Payment(command)).await?;
     let Answer::Payment(payment) = reply.result? else {
         return Err(answer::wrong_answer());
     };

@@ -120,6 +120,8 @@ codes! {
     Overloaded = 503, "overloaded", "The service is busy";
     /// Stopping.
     ShuttingDown = 503, "shutting_down", "The service is stopping";
+    /// The engine has not answered in time.
+    OutcomeUnknown = 503, "outcome_unknown", "The outcome is not known yet";
     /// Reads fail.
     StoreUnavailable = 503, "store_unavailable", "The store cannot be read";
     /// No room.
@@ -145,9 +147,11 @@ impl Code {
 
     const fn retry_after_s(self) -> Option<u32> {
         match self {
-            Self::Recovering | Self::Overloaded | Self::ShuttingDown | Self::StoreUnavailable => {
-                Some(RETRY_AFTER_S)
-            }
+            Self::Recovering
+            | Self::Overloaded
+            | Self::ShuttingDown
+            | Self::OutcomeUnknown
+            | Self::StoreUnavailable => Some(RETRY_AFTER_S),
             // Somebody has to make room first.
             Self::JournalFull => Some(30),
             _ => None,
@@ -209,6 +213,12 @@ impl Problem {
             errors,
             omitted,
         }
+    }
+
+    /// The engine took a command and has not answered it: what it comes to is open.
+    pub(super) fn outcome_unknown() -> Self {
+        let detail = "the engine has not answered in time; the request may still be carried out, so look before you send it again, or send it with the same Idempotency-Key";
+        Self::new(Code::OutcomeUnknown, detail)
     }
 
     /// The error's code.

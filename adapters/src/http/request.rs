@@ -31,19 +31,19 @@ pub(super) async fn body(
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
-    // A form of another site may post only what is not JSON, so this is no formality.
-    let checked = check_content_type(headers);
+    let refused = refusal(headers, &body);
     let read = async {
-        let announced = body.size_hint().lower();
-        if announced > BODY_BYTES_MAX as u64 {
-            return Err(too_large(body).await);
+        if let Some(refused) = refused {
+            // A client that asked first sends nothing once it is told. Any other one gets to
+            // read why only if it is let finish.
+            if !headers.contains_key(header::EXPECT) {
+                let _ = Limited::new(body, DRAINED_BYTES_MAX).collect().await;
+            }
+            return Err(refused);
         }
-        checked?;
         match Limited::new(body, BODY_BYTES_MAX).collect().await {
             Ok(collected) => Ok(collected.to_bytes()),
-            Err(error) if error.is::<LengthLimitError>() => {
-                Err(Problem::new(Code::BodyTooLarge, too_large_detail()))
-            }
+            Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
             Err(_) => Err(Problem::new(
                 Code::BadRequest,
                 "the body ended before it was complete",
@@ -58,14 +58,18 @@ pub(super) async fn body(
     })
 }
 
-fn too_large_detail() -> String {
-    format!("the body has more than {BODY_BYTES_MAX} bytes")
+/// Why a body is not even read.
+fn refusal(headers: &HeaderMap, body: &Body) -> Option<Problem> {
+    if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
+        return Some(too_large());
+    }
+    // A form of another site may post only what is not JSON, so this is no formality.
+    check_content_type(headers).err()
 }
 
-async fn too_large(body: Body) -> Problem {
-    // Whatever becomes of the rest, the answer is the same.
-    let _ = Limited::new(body, DRAINED_BYTES_MAX).collect().await;
-    Problem::new(Code::BodyTooLarge, too_large_detail())
+fn too_large() -> Problem {
+    let detail = format!("the body has more than {BODY_BYTES_MAX} bytes");
+    Problem::new(Code::BodyTooLarge, detail)
 }
 
 fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {

@@ -4,6 +4,7 @@
 //! number tokens with exactly the digits of their currency, so `29.90` stays `29.90`.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 
 use a4co_core::ids::{OrderId, PaymentId, ProductId, RefundId, ReservationId};
 use a4co_core::inventory::{HeldLine, Product, Reservation};
@@ -38,8 +39,37 @@ struct At(Timestamp);
 
 impl Serialize for At {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
+        let text = time_text(self.0);
+        serializer.serialize_str(std::str::from_utf8(&text).unwrap_or_default())
     }
+}
+
+/// Bytes of `2026-01-02T03:04:`, which the times of one minute share.
+const MINUTE_BYTES: usize = 17;
+
+/// What `Display` writes. An order shows seven times and more, nearly always of one minute,
+/// so the calendar is asked once a minute and not once a time.
+fn time_text(time: Timestamp) -> [u8; 24] {
+    thread_local! {
+        static LAST: Cell<Option<(u64, [u8; 24])>> = const { Cell::new(None) };
+    }
+    let ms = time.unix_ms();
+    let minute = ms / 60_000;
+    let known = LAST.get().filter(|(known, _)| *known == minute);
+    let (_, mut text) = known.unwrap_or_else(|| {
+        let mut text = [0; 24];
+        // Always 24 characters, up to the year 9999 and past it.
+        text.copy_from_slice(time.to_string().as_bytes());
+        LAST.set(Some((minute, text)));
+        (minute, text)
+    });
+    let mut rest = usize::try_from(ms % 60_000).unwrap_or_default();
+    // From the right: three digits of milliseconds, the point, two of seconds.
+    for at in [22, 21, 20, MINUTE_BYTES + 1, MINUTE_BYTES] {
+        text[at] = b"0123456789"[rest % 10];
+        rest /= 10;
+    }
+    text
 }
 
 /// A sequence that is made while it is written.
@@ -476,4 +506,22 @@ pub(super) struct ListShape<T: Serialize> {
     pub(super) data: Vec<T>,
     /// Leads to the next page; `null` when there is none.
     pub(super) next_cursor: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn times_are_written_as_display_writes_them(ms in any::<u64>(), step in 0..120_000_u64) {
+            for ms in [ms, ms.saturating_add(step), ms >> 22, (ms >> 22) + step] {
+                let time = Timestamp::from_unix_ms(ms);
+                let text = time_text(time);
+                prop_assert_eq!(text.to_vec(), time.to_string().into_bytes());
+            }
+        }
+    }
 }

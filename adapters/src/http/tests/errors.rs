@@ -41,6 +41,7 @@ const TABLE: &[(u16, &str)] = &[
     (422, "stock_too_large"),
     (422, "validation_failed"),
     (500, "internal_error"),
+    (503, "outcome_unknown"),
     (503, "overloaded"),
     (503, "recovering"),
     (503, "shutting_down"),
@@ -420,9 +421,14 @@ async fn other_sites_may_look_and_not_touch() {
 #[tokio::test(start_paused = true)]
 async fn a_full_disk_refuses_and_recovers() {
     let shop = Shop::open().await;
-    shop.disk.set_full(true);
     let body = r#"{"customerId":"c","items":[{"productId":"sku-1","quantity":1}]}"#;
-    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    shop.disk.set_full(true);
+    // What was taken before the disk was seen to be full waits for room, but not for ever.
+    let taken = shop
+        .post("orders", body)
+        .await
+        .problem(503, "outcome_unknown");
+    assert_eq!(taken.header("retry-after"), Some("1"));
     let refused = shop.post("orders", body).await.problem(507, "journal_full");
     assert_eq!(refused.header("retry-after"), Some("30"));
     shop.get("inventory/products/sku-1").await.is(200);

@@ -112,6 +112,11 @@ async fn slow_and_large_heads_are_turned_away() {
     let answer = talk(served.address, "GET /health HTTP/1.1\r\nhost: ").await;
     assert!(started.elapsed() < Duration::from_secs(5));
     assert!(!answer.starts_with("HTTP/1.1 200"), "{answer}");
+    // Nor may a connection do nothing for long, at first or after an answer.
+    assert_eq!(talk(served.address, "").await, "");
+    let answer = talk(served.address, "GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(started.elapsed() < Duration::from_secs(5));
     let large = format!(
         "GET /health HTTP/1.1\r\nx: {}\r\n\r\n",
         "x".repeat(20 * 1024)
@@ -122,6 +127,16 @@ async fn slow_and_large_heads_are_turned_away() {
         answer.is_empty() || answer.starts_with("HTTP/1.1 431"),
         "{answer}"
     );
+}
+
+/// A client that asks before it sends a large body is told without sending it.
+#[tokio::test]
+async fn a_large_body_that_is_announced_is_not_wanted() {
+    let shop = Shop::open().await;
+    let served = served(&shop, ServerSettings::default()).await;
+    let request = "POST /api/v1/orders HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-type: application/json\r\ncontent-length: 3000000\r\n\r\n";
+    let answer = talk(served.address, request).await;
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
 }
 
 /// The client of a body that is far too large gets to read why.
