@@ -3,7 +3,9 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 pub(crate) mod bag;
+pub(crate) mod facts;
 pub(crate) mod gateway;
+pub(crate) mod table;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -148,6 +150,14 @@ impl<P: Participant> Host<P> {
         let sequence = Sequence::new(self.journal.len() as u64 + 1);
         P::evolve(&mut self.state, &recorded, sequence);
         self.journal.push(recorded);
+    }
+
+    /// As [`Host::append`], for a table's fixtures.
+    pub(crate) fn with(mut self, events: impl IntoIterator<Item = P::Event>) -> Self {
+        for event in events {
+            self.append(event, T0);
+        }
+        self
     }
 
     /// The journal with its sequences.
