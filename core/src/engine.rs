@@ -88,6 +88,8 @@ pub struct Engine<P: Participant> {
     settings: Settings,
     state: P::State,
     now: Timestamp,
+    /// When the last event was decided.
+    decided_at: Timestamp,
     durable: Sequence,
     decided: Sequence,
     cursors: Cursors,
@@ -122,7 +124,9 @@ impl<P: Participant> Engine<P> {
         Self {
             settings,
             state: part.state,
-            now: Timestamp::UNIX_EPOCH,
+            // A clock that is behind that of the process before never takes time back.
+            now: part.decided_at,
+            decided_at: part.decided_at,
             durable: part.last,
             decided: part.last,
             cursors: part.cursors,
@@ -311,7 +315,11 @@ impl<P: Participant> Engine<P> {
     /// Gives back every fetched row that nothing needed. The host calls it once the
     /// inputs that waited have been offered again.
     pub fn give_back(&mut self) {
-        for key in core::mem::take(&mut self.borrowed) {
+        let waiting = &self.waiting;
+        for key in self
+            .borrowed
+            .extract_if(.., |key| !waiting.contains_key(key))
+        {
             P::forget(&mut self.state, &key);
         }
     }
@@ -366,6 +374,7 @@ impl<P: Participant> Engine<P> {
         (self.durable == self.decided && self.borrowed.is_empty()).then(|| Part {
             state: self.state.clone(),
             last: self.decided,
+            decided_at: self.decided_at,
             cursors: self.cursors,
         })
     }
@@ -436,6 +445,11 @@ impl<P: Participant> Engine<P> {
                 answer: answer.clone(),
             };
             self.record(alloc::vec![P::answered(record)], None);
+            // Whoever was told that this answer does not exist has to look again.
+            let key = RowKey::Answer(P::ID, idempotency.key.clone());
+            for (_, absent) in self.waiting.values_mut().flatten() {
+                absent.remove(&key);
+            }
         }
         self.reply(
             request,
@@ -505,7 +519,7 @@ impl<P: Participant> Engine<P> {
             return;
         }
         if let Some(key) = need
-            && self.borrowed.remove(key)
+            && (self.borrowed.remove(key) || self.would_have_left(key))
             && let Some(recalled) = P::row(&self.state, key).and_then(P::recalled)
         {
             self.push(recalled);
@@ -522,6 +536,14 @@ impl<P: Participant> Engine<P> {
         }
     }
 
+    /// Did this row end in a frame that was taken before, and is here only because that
+    /// frame is not durable yet? A replay takes it out of memory with that frame.
+    fn would_have_left(&self, key: &RowKey) -> bool {
+        let open = u64::try_from(self.frame.len()).unwrap_or(u64::MAX);
+        let taken = Sequence::new(self.decided.get().saturating_sub(open));
+        P::may_leave(&self.state, key, taken)
+    }
+
     fn push(&mut self, event: P::Event) {
         let recorded = Recorded {
             at: self.now,
@@ -534,6 +556,7 @@ impl<P: Participant> Engine<P> {
 
     fn apply(&mut self, recorded: &Recorded<P::Event>) {
         self.decided = self.decided.next();
+        self.decided_at = recorded.at;
         P::evolve(&mut self.state, recorded, self.decided);
         let mut keys = core::mem::take(&mut self.scratch);
         P::touched(&recorded.event, &self.state, &mut keys);
@@ -594,7 +617,14 @@ impl<P: Participant> Engine<P> {
             let Some((_, key)) = self.leaving.pop_front() else {
                 break;
             };
-            if !self.touched.contains(&key) && P::may_leave(&self.state, &key, self.durable) {
+            if self.touched.contains(&key) || !P::may_leave(&self.state, &key, self.durable) {
+                continue;
+            }
+            if self.waiting.contains_key(&key) {
+                // It is being looked up, perhaps from before it was there: what is in
+                // memory is newer than the answer to come.
+                self.borrowed.insert(key);
+            } else {
                 P::forget(&mut self.state, &key);
             }
         }

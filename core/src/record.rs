@@ -146,6 +146,8 @@ pub struct Part<S> {
     pub state: S,
     /// The sequence of the last event in it.
     pub last: Sequence,
+    /// When that event was decided: time goes on from here, whatever the clock says.
+    pub decided_at: Timestamp,
     /// How far it has read the others.
     pub cursors: Cursors,
 }

@@ -6,9 +6,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use a4co_core::command::{Command, Reply, RequestId};
+use a4co_core::decider::Idempotency;
 use a4co_core::embedded::{EmbeddedHost, HostInput, HostOutput};
 use a4co_core::gateway::{GatewayCall, GatewayOperation, GatewayOutcome};
-use a4co_core::ids::{CustomerId, Fingerprint, GatewayReference, OrderId, ProductId};
+use a4co_core::ids::{
+    CustomerId, Fingerprint, GatewayReference, IdempotencyKey, OrderId, ParticipantId, ProductId,
+};
 use a4co_core::inventory::{InventoryCommand, ReservationStatus};
 use a4co_core::money::{Amount, Currency};
 use a4co_core::order::{
@@ -148,6 +151,25 @@ impl World {
         self.host.start(self.now);
         self.drive();
     }
+}
+
+/// The commit that is asked for, which the test answers when it likes.
+fn commit(world: &mut World) -> Vec<u8> {
+    match world.host.poll_output() {
+        Some(HostOutput::Commit(bytes)) => bytes,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn refund(amount: i64, key: Option<&str>) -> Command {
+    Command::Payment(PaymentCommand::Refund {
+        order_id: order_id(1),
+        amount: Some(Amount::from_minor(amount).unwrap()),
+        idempotency: key.map(|key| Idempotency {
+            key: IdempotencyKey::parse(key).unwrap(),
+            fingerprint: Fingerprint::of(&amount.to_le_bytes()),
+        }),
+    })
 }
 
 fn order_id(id: u8) -> OrderId {
@@ -342,13 +364,7 @@ fn a_confirmed_order_is_refunded_after_it_left_memory() {
     let mut world = World::new();
     world.create(1, 4, false).result.unwrap();
     world.answer_gateway(paid());
-    let refund = |amount: i64| {
-        Command::Payment(PaymentCommand::Refund {
-            order_id: order_id(1),
-            amount: Some(Amount::from_minor(amount).unwrap()),
-            idempotency: None,
-        })
-    };
+    let refund = |amount| refund(amount, None);
     world.ask(refund(400)).result.unwrap();
     world.restart();
     world.answer_gateway(GatewayOutcome::Refunded {
@@ -434,4 +450,94 @@ fn a_snapshot_with_the_records_after_it_is_the_same_host() {
             .unwrap();
     }
     assert_eq!(other.snapshot(), world.host.snapshot());
+}
+
+/// Replay takes a payment out of memory with the record that settles it. What is decided on
+/// it before that record is durable has to bring it back.
+#[test]
+fn a_refund_that_overtakes_the_commit_of_the_charge_survives_a_restart() {
+    let mut world = World::new();
+    world.create(1, 4, false).result.unwrap();
+    let call = world.calls.pop_front().unwrap();
+    let answer = HostInput::Gateway {
+        order_id: call.order_id,
+        operation: Some(call.operation),
+        outcome: paid(),
+    };
+    world.host.handle_input(world.now, answer);
+    let settles = commit(&mut world);
+    let command = HostInput::Command {
+        request: RequestId(99),
+        command: refund(400, None),
+    };
+    world.host.handle_input(world.now, command);
+    world.log.push(settles);
+    world.host.handle_input(world.now, HostInput::Committed);
+    world.drive();
+    assert!(world.replies.remove(&99).unwrap().result.is_ok());
+    world.restart();
+    assert_eq!(
+        world.answer_gateway(GatewayOutcome::Refunded {
+            reference: GatewayReference::parse("re_1").unwrap()
+        }),
+        GatewayOperation::Refund { number: 1 }
+    );
+}
+
+/// A row is looked up before it is there, and the answer comes after it was made, committed
+/// and taken out of memory.
+#[test]
+fn a_look_up_that_is_out_of_date_does_not_refund_twice() {
+    let mut world = World::new();
+    world.create(1, 4, false).result.unwrap();
+    world.answer_gateway(paid());
+    let ask = |world: &mut World, request| {
+        let command = HostInput::Command {
+            request: RequestId(request),
+            command: refund(400, Some("refund-1")),
+        };
+        world.host.handle_input(world.now, command);
+        let Some(HostOutput::Fetch(key)) = world.host.poll_output() else {
+            panic!("the answer is looked for")
+        };
+        key
+    };
+    let answer = ask(&mut world, 98);
+    assert!(matches!(answer, RowKey::Answer(ParticipantId::Payment, _)));
+    let fetched = HostInput::Fetched {
+        key: answer,
+        row: None,
+    };
+    world.host.handle_input(world.now, fetched.clone());
+    let Some(HostOutput::Fetch(payment)) = world.host.poll_output() else {
+        panic!("the payment is looked for")
+    };
+    ask(&mut world, 99);
+    let row = world.rows.get(&payment).cloned();
+    world
+        .host
+        .handle_input(world.now, HostInput::Fetched { key: payment, row });
+    world.drive();
+    world.host.handle_input(world.now, fetched);
+    world.drive();
+    let first = world.replies.remove(&98).unwrap();
+    let second = world.replies.remove(&99).unwrap();
+    assert_eq!(second.result, first.result);
+    assert!(second.replayed);
+    world.restart();
+}
+
+#[test]
+fn a_snapshot_keeps_time_from_going_back() {
+    let mut world = World::new();
+    world.create(1, 3, false).result.unwrap();
+    let snapshot = world.host.snapshot().unwrap();
+    let before = world.order(1).updated_at;
+    world.host = EmbeddedHost::from_snapshot(&world.settings, snapshot);
+    world.now = Timestamp::from_unix_ms(world.now.unix_ms() - 500_000);
+    world.host.start(world.now);
+    world.calls.clear();
+    world.drive();
+    world.create(2, 1, false).result.unwrap();
+    assert!(world.order(2).created_at >= before);
 }
