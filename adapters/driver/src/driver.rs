@@ -308,10 +308,15 @@ impl<L: Log, R: Rows, C: Clock, O: Observer> Driver<L, R, C, O> {
     fn publish(&mut self, rows: Vec<Row>) {
         let (sequence, bytes) = self.committed;
         self.observer.committed(sequence, bytes, &rows);
-        // Rows first: whoever is told of an end may read it at once.
-        let news = self.watches.news(&rows);
+        // Rows first, and only then a look at who waits: whoever registers meanwhile either
+        // reads the end or is told of it.
+        let ended: Vec<Row> = rows
+            .iter()
+            .filter(|row| may_be_awaited(row))
+            .cloned()
+            .collect();
         self.rows.publish(sequence, rows);
-        news.tell();
+        self.watches.tell(&ended);
     }
 
     fn look_for_room(&mut self) {
@@ -343,5 +348,13 @@ impl<L: Log, R: Rows, C: Clock, O: Observer> Driver<L, R, C, O> {
             rows: self.rows,
             host: self.host,
         })
+    }
+}
+
+fn may_be_awaited(row: &Row) -> bool {
+    match row {
+        Row::Order(order) => order.saga.is_terminal(),
+        Row::Payment(payment) => !payment.refunds.is_empty(),
+        Row::Reservation(_) | Row::Product(_) | Row::Answer(_) => false,
     }
 }

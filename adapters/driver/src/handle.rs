@@ -59,15 +59,29 @@ impl EngineHandle {
                 mpsc::error::TrySendError::Full(_) => SubmitError::QueueFull,
                 mpsc::error::TrySendError::Closed(_) => SubmitError::Stopped,
             })?;
-        self.depth.fetch_add(1, Ordering::Relaxed);
-        let outcome = answer.await;
-        self.depth.fetch_sub(1, Ordering::Relaxed);
-        outcome.map_err(|_| SubmitError::Stopped)
+        let _counted = Counted::new(&self.depth);
+        answer.await.map_err(|_| SubmitError::Stopped)
     }
 
     /// Commands that wait for their reply now.
     #[must_use]
     pub fn depth(&self) -> usize {
         self.depth.load(Ordering::Relaxed)
+    }
+}
+
+/// One command that waits, counted until it is answered or its sender gives up.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl<'a> Counted<'a> {
+    fn new(depth: &'a AtomicUsize) -> Self {
+        depth.fetch_add(1, Ordering::Relaxed);
+        Self(depth)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

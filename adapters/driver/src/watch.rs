@@ -68,25 +68,21 @@ impl Watches {
         }
     }
 
-    /// What these rows show to those who wait.
-    pub(crate) fn news(&self, rows: &[Row]) -> News {
-        let mut news = News::default();
+    /// Tells those who wait for what these rows show. Readers must see it by now.
+    pub(crate) fn tell(&self, rows: &[Row]) {
         let mut waiting = self.lock();
-        if waiting.orders.is_empty() && waiting.payments.is_empty() {
-            return news;
-        }
         for row in rows {
             match row {
                 Row::Order(order) if order.saga.is_terminal() => {
-                    let senders = waiting.orders.remove(&order.order_id).into_iter().flatten();
-                    news.orders
-                        .extend(senders.map(|sender| (sender, order.clone())));
+                    for sender in waiting.orders.remove(&order.order_id).into_iter().flatten() {
+                        // Whoever gave up waiting has dropped its end.
+                        let _ = sender.send(order.clone());
+                    }
                 }
-                Row::Payment(payment) => waiting.take_payment(payment, &mut news),
+                Row::Payment(payment) => waiting.tell_payment(payment),
                 _ => {}
             }
         }
-        news
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -96,7 +92,7 @@ impl Watches {
 }
 
 impl Waiting {
-    fn take_payment(&mut self, payment: &Payment, news: &mut News) {
+    fn tell_payment(&mut self, payment: &Payment) {
         let Some(queue) = self.payments.remove(&payment.order_id) else {
             return;
         };
@@ -108,31 +104,11 @@ impl Waiting {
             .count();
         let (told, still): (Vec<_>, Vec<_>) =
             queue.into_iter().partition(|(before, _)| ended > *before);
-        let told = told
-            .into_iter()
-            .map(|(_, sender)| (sender, Box::new(payment.clone())));
-        news.payments.extend(told);
+        for (_, sender) in told {
+            let _ = sender.send(Box::new(payment.clone()));
+        }
         if !still.is_empty() {
             self.payments.insert(payment.order_id, still);
-        }
-    }
-}
-
-/// What is to be told once readers can see it.
-#[derive(Debug, Default)]
-pub(crate) struct News {
-    orders: Vec<(oneshot::Sender<Box<Order>>, Box<Order>)>,
-    payments: Vec<(oneshot::Sender<Box<Payment>>, Box<Payment>)>,
-}
-
-impl News {
-    /// Tells it. Whoever gave up waiting has dropped its end.
-    pub(crate) fn tell(self) {
-        for (sender, order) in self.orders {
-            let _ = sender.send(order);
-        }
-        for (sender, payment) in self.payments {
-            let _ = sender.send(payment);
         }
     }
 }
