@@ -312,11 +312,14 @@ impl Order {
         )
     }
 
-    fn step(&mut self, step: Step, at: Timestamp) {
-        // `decide` only takes steps of the table (a property test holds it to that);
-        // `evolve` is total, so a step outside it changes nothing.
+    /// Takes a step of the table, and says whether there is one from here.
+    ///
+    /// `decide` takes no other (a property test holds it to that); `evolve` is total, so
+    /// that an event whose step is not in the table changes nothing.
+    #[must_use]
+    fn step(&mut self, step: Step, at: Timestamp) -> bool {
         let Ok(next) = self.saga.next(step) else {
-            return;
+            return false;
         };
         self.saga = next;
         self.updated_at = at;
@@ -327,68 +330,81 @@ impl Order {
                 step,
             });
         }
+        true
     }
 
     fn apply(&mut self, event: &OrderEvent, at: Timestamp) {
         match event {
             OrderEvent::PaymentRequested { .. } => {
-                self.step(Step::InventoryReserved, at);
-                self.status = OrderStatus::InventoryReserved;
-                self.step(Step::PaymentRequested, at);
-                self.payment_requested = true;
+                if self.step(Step::InventoryReserved, at) && self.step(Step::PaymentRequested, at) {
+                    self.status = OrderStatus::InventoryReserved;
+                    self.payment_requested = true;
+                }
             }
             OrderEvent::CommitRequested { .. } => {
-                self.step(Step::PaymentSucceeded, at);
-                self.parked = false;
+                if self.step(Step::PaymentSucceeded, at) {
+                    self.parked = false;
+                }
             }
             OrderEvent::OrderConfirmed { .. } => {
-                self.step(Step::Confirmed, at);
-                self.status = OrderStatus::Confirmed;
+                if self.step(Step::Confirmed, at) {
+                    self.status = OrderStatus::Confirmed;
+                }
             }
             OrderEvent::OrderFailed { shortages, .. } => {
-                self.step(Step::OutOfStock, at);
-                self.status = OrderStatus::Failed;
-                self.shortages.clone_from(shortages);
+                if self.step(Step::OutOfStock, at) {
+                    self.status = OrderStatus::Failed;
+                    self.shortages.clone_from(shortages);
+                }
             }
             OrderEvent::CompensationRequested { reason, undo, .. } => {
-                self.step(Step::CompensationRequested, at);
-                self.cancel_reason = Some(reason.clone());
-                // Only payment parks. Where nothing is asked of it, nothing is parked.
-                self.parked &= undo.payment;
-                self.undo = Some(UndoProgress {
-                    asked: *undo,
-                    stock_owed: undo.stock,
-                    payment_owed: undo.payment,
-                });
-            }
-            OrderEvent::UndoAcknowledged { part, .. } => {
-                if let Some(undo) = &mut self.undo {
-                    match part {
-                        UndoPart::Stock => undo.stock_owed = false,
-                        UndoPart::Payment => undo.payment_owed = false,
-                    }
-                }
-                match part {
-                    UndoPart::Stock => self.step(Step::StockUndone, at),
-                    UndoPart::Payment => {
-                        self.parked = false;
-                        self.step(Step::PaymentUndone, at);
-                    }
+                if self.step(Step::CompensationRequested, at) {
+                    self.cancel_reason = Some(reason.clone());
+                    // Only payment parks. Where nothing is asked of it, nothing is parked.
+                    self.parked &= undo.payment;
+                    self.undo = Some(UndoProgress {
+                        asked: *undo,
+                        stock_owed: undo.stock,
+                        payment_owed: undo.payment,
+                    });
                 }
             }
+            OrderEvent::UndoAcknowledged { part, .. } => self.acknowledge(*part, at),
             OrderEvent::SagaParked { .. } => {
-                self.parked = true;
-                self.step(Step::Parked, at);
+                if self.step(Step::Parked, at) {
+                    self.parked = true;
+                }
             }
             OrderEvent::RetryRequested { .. } => {
-                self.parked = false;
-                self.step(Step::RetryRequested, at);
+                if self.step(Step::RetryRequested, at) {
+                    self.parked = false;
+                }
             }
             OrderEvent::OrderCancelled { .. } => {
-                self.step(Step::Cancelled, at);
-                self.status = OrderStatus::Cancelled;
+                if self.step(Step::Cancelled, at) {
+                    self.status = OrderStatus::Cancelled;
+                    self.parked = false;
+                }
             }
             OrderEvent::OrderCreated { .. } | OrderEvent::Answered(_) | OrderEvent::Recalled(_) => {
+            }
+        }
+    }
+
+    fn acknowledge(&mut self, part: UndoPart, at: Timestamp) {
+        let step = match part {
+            UndoPart::Stock => Step::StockUndone,
+            UndoPart::Payment => Step::PaymentUndone,
+        };
+        if !self.step(step, at) {
+            return;
+        }
+        // The payment was all that could be parked.
+        self.parked &= part == UndoPart::Stock;
+        if let Some(undo) = &mut self.undo {
+            match part {
+                UndoPart::Stock => undo.stock_owed = false,
+                UndoPart::Payment => undo.payment_owed = false,
             }
         }
     }
