@@ -108,7 +108,7 @@ fn sandbox(read: &mut Reader<'_>) -> SandboxConfig {
 fn storage(read: &mut Reader<'_>) -> StorageConfig {
     let days = read.count(&keys::HISTORY_DAYS, 0, 36_500);
     StorageConfig {
-        segment_bytes: read.count(&keys::JOURNAL_SEGMENT_MIB, 16, 4096) * MIB,
+        segment_bytes: read.count(&keys::JOURNAL_SEGMENT_MIB, 16, 256) * MIB,
         snapshot_every_bytes: read.count(&keys::SNAPSHOT_EVERY_MIB, 1, MIB) * MIB,
         history: (days > 0).then(|| Duration::from_secs(days * 24 * 60 * 60)),
         store_cache_bytes: read.count(&keys::STORE_CACHE_MIB, 8, 65_536) * MIB,

@@ -106,15 +106,15 @@ keys! {
     MAX_ACTIVE_ORDERS: "max_active_orders", "A4CO_MAX_ACTIVE_ORDERS", Some("max-active-orders"), "COUNT", Some("1000000"),
         "Orders that may be active at once, 1 to 10000000; further ones get 503";
 
-    JOURNAL_SEGMENT_MIB: "journal_segment_mib", "A4CO_JOURNAL_SEGMENT_MIB", Some("journal-segment-mib"), "MIB", Some("64"),
-        "Size of one file of the journal, in MiB, 16 to 4096";
-    SNAPSHOT_EVERY_MIB: "snapshot_every_mib", "A4CO_SNAPSHOT_EVERY_MIB", Some("snapshot-every-mib"), "MIB", Some("256"),
+    JOURNAL_SEGMENT_MIB: "journal_segment_mib", "A4CO_JOURNAL_SEGMENT_MIB", Some("journal-segment-mib"), "MIB", Some("16"),
+        "Size of one file of the journal, in MiB, 16 to 256";
+    SNAPSHOT_EVERY_MIB: "snapshot_every_mib", "A4CO_SNAPSHOT_EVERY_MIB", Some("snapshot-every-mib"), "MIB", Some("64"),
         "Journal written between two snapshots, in MiB, 1 to 1048576; less restarts faster";
     HISTORY_DAYS: "history_days", "A4CO_HISTORY_DAYS", Some("history-days"), "DAYS", Some("0"),
         "Days that journal files are kept once a snapshot covers them, 0 to 36500; 0 keeps them for ever";
     STORE_CACHE_MIB: "store_cache_mib", "A4CO_STORE_CACHE_MIB", Some("store-cache-mib"), "MIB", Some("64"),
         "Memory for the store's cache, in MiB, 8 to 65536";
-    MIN_FREE_DISK_MIB: "min_free_disk_mib", "A4CO_MIN_FREE_DISK_MIB", Some("min-free-disk-mib"), "MIB", Some("256"),
+    MIN_FREE_DISK_MIB: "min_free_disk_mib", "A4CO_MIN_FREE_DISK_MIB", Some("min-free-disk-mib"), "MIB", Some("64"),
         "Free space below which new orders are refused, in MiB, 0 to 1048576";
 
     REQUEST_QUEUE_LEN: "request_queue_len", "A4CO_REQUEST_QUEUE_LEN", Some("request-queue-len"), "COUNT", Some("8192"),

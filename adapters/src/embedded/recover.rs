@@ -147,6 +147,8 @@ pub(super) fn recover(config: &EmbeddedConfig) -> Result<(Engine, Recovered), St
 fn open_view(config: &EmbeddedConfig, log_end: u64) -> Result<(View, Option<String>), StartError> {
     let options = a4co_store::Options {
         cache_bytes: config.storage.store_cache_bytes,
+        // Lower than where new commands are refused: what is under way may still be applied.
+        free_floor_bytes: config.storage.min_free_disk_bytes / 2,
         ..a4co_store::Options::default()
     };
     let opened = View::open(&store_dir(&config.data_dir), options)?;

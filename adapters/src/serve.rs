@@ -1,0 +1,195 @@
+//! `a4co serve`: the engine and its HTTP API in one process, from start to an orderly end.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use a4co_core::command::Command;
+use a4co_core::inventory::InventoryCommand;
+use a4co_driver::ports::Gateway;
+use tokio::net::TcpListener;
+use tokio::runtime::{Handle, Runtime};
+
+use crate::config::Config;
+use crate::demo_catalogue;
+use crate::embedded::{DiskState, Embedded, EmbeddedConfig, Recovered, ShutdownError, StartError};
+use crate::gateway::sandbox::{Sandbox, SandboxError};
+use crate::http::server::{self, BindError, Drained, ServerSettings};
+use crate::http::{self, HttpSettings, HttpState, Ports, Readiness};
+use crate::metrics::EngineMetrics;
+
+/// Why the process does not serve, or no longer does. Its text is a sentence for whoever
+/// started it.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address cannot be had.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// Recovery refused.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The sandbox's books cannot be used.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// No threads for the HTTP server.
+    #[error("the process could not start its threads: {0}")]
+    Runtime(std::io::Error),
+    /// A metric was registered twice: a bug.
+    #[error("the metrics could not be set up: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// The engine failed for good; a restart recovers.
+    #[error("the engine failed, and the process ends so that a restart can recover: {0}")]
+    Failed(a4co_driver::DriverError),
+    /// The end was not clean.
+    #[error(transparent)]
+    Shutdown(#[from] ShutdownError),
+    /// Recovery's thread panicked: a bug.
+    #[error("recovery panicked; please report it with the lines before this one")]
+    Panicked,
+}
+
+/// Serves until SIGTERM or SIGINT, or until the engine fails.
+///
+/// # Errors
+/// [`ServeError`]; nothing acknowledged is lost by any of them.
+pub fn serve(config: &Config, with_demo: bool) -> Result<ExitCode, ServeError> {
+    let runtime = Runtime::new().map_err(ServeError::Runtime)?;
+    runtime.block_on(run(config, with_demo))
+}
+
+async fn run(config: &Config, with_demo: bool) -> Result<ExitCode, ServeError> {
+    let registry = prometheus::Registry::new();
+    let readiness = Arc::new(Readiness::default());
+    let disk = Arc::new(DiskState::default());
+    let metrics = EngineMetrics::new(&registry, readiness.clone())?;
+    let settings = HttpSettings {
+        body_timeout: config.http.body_timeout,
+        ..HttpSettings::default()
+    };
+    let state = Arc::new(HttpState::new(settings, readiness.clone(), registry)?);
+    // The door is there from the start, so that probes see a process that recovers.
+    let listener = server::bind(config.listen.socket_addr()).await?;
+    let (close, closed) = tokio::sync::oneshot::channel::<()>();
+    let serving = tokio::spawn(serve_http(listener, state.clone(), config, closed));
+
+    let started = start_engine(config, metrics, disk.clone()).await;
+    let (mut engine, recovered) = match started {
+        Ok(started) => started,
+        Err(error) => {
+            drop(close);
+            let _ = serving.await;
+            return Err(error);
+        }
+    };
+    if with_demo && recovered.is_new {
+        load_catalogue(&engine).await;
+    }
+    state.attach(Ports {
+        engine: engine.handle.clone(),
+        reads: Arc::new(engine.view.clone()),
+        watches: engine.watches.clone(),
+    });
+    readiness.set_ready();
+    tracing::info!(
+        listen = %config.listen.socket_addr(),
+        records = recovered.last_sequence,
+        replayed = recovered.replayed,
+        took_ms = recovered.took_ms,
+        "ready"
+    );
+    let failure = tokio::select! {
+        () = asked_to_end() => None,
+        failure = engine.failed() => failure,
+    };
+    readiness.set_draining();
+    drop(close);
+    match serving.await {
+        Ok(Drained::Complete) => {}
+        Ok(Drained::CutOff { connections }) => {
+            tracing::warn!(connections, "requests were cut off at the end");
+        }
+        Err(error) => tracing::error!(%error, "the HTTP server panicked"),
+    }
+    if let Some(failure) = failure {
+        return Err(ServeError::Failed(failure));
+    }
+    tokio::task::spawn_blocking(move || engine.shut_down())
+        .await
+        .map_err(|_| ShutdownError::Panicked)??;
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn serve_http(
+    listener: TcpListener,
+    state: Arc<HttpState>,
+    config: &Config,
+    closed: tokio::sync::oneshot::Receiver<()>,
+) -> impl Future<Output = Drained> + use<> {
+    let settings = ServerSettings {
+        header_timeout: config.http.header_timeout,
+        drain_timeout: config.http.shutdown_timeout,
+        ..ServerSettings::default()
+    };
+    server::serve(listener, http::router(state), settings, async {
+        // Resolves when its sender is dropped; nothing is ever sent.
+        let _ = closed.await;
+    })
+}
+
+async fn start_engine(
+    config: &Config,
+    metrics: EngineMetrics,
+    disk: Arc<DiskState>,
+) -> Result<(Embedded, Recovered), ServeError> {
+    let embedded = EmbeddedConfig {
+        data_dir: config.data_dir.clone(),
+        settings: config.settings.clone(),
+        storage: config.storage,
+        queue: config.http.request_queue_len,
+    };
+    let sandbox = config.sandbox;
+    let start = move || -> Result<_, ServeError> {
+        let runtime = Handle::current();
+        // The journal first: it holds the lock, and the books belong to its owner.
+        let data_dir = embedded.data_dir.clone();
+        let prepared = Embedded::prepare(embedded)?;
+        let gateway: Arc<dyn Gateway> =
+            Arc::new(Sandbox::open(&data_dir, sandbox, runtime.clone())?);
+        Ok(prepared.start(gateway, metrics, disk, runtime)?)
+    };
+    tokio::task::spawn_blocking(start)
+        .await
+        .map_err(|_| ServeError::Panicked)?
+}
+
+/// Fills a new data folder with something to order.
+async fn load_catalogue(engine: &Embedded) {
+    for product in demo_catalogue::products() {
+        let command = Command::Inventory(InventoryCommand::Define {
+            product_id: product.product_id,
+            name: Some(product.name),
+            price: Some(product.price),
+            on_hand: Some(product.on_hand),
+        });
+        match engine.handle.submit(command).await {
+            Ok(reply) if reply.result.is_ok() => {}
+            outcome => tracing::warn!(?outcome, "a demo product could not be loaded"),
+        }
+    }
+}
+
+/// Resolves on SIGTERM or SIGINT.
+async fn asked_to_end() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
+        tracing::error!("signals cannot be received; end the process with SIGKILL");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM: finishing what is under way"),
+        _ = interrupt.recv() => tracing::info!("SIGINT: finishing what is under way"),
+    }
+}
