@@ -1,3 +1,5 @@
 //! Payment gateways: the port (it belongs to the driver) and its implementations.
 
+pub mod sandbox;
+
 pub use a4co_driver::ports::{AnswerSink, Gateway, GatewayAnswer};
