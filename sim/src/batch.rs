@@ -127,12 +127,12 @@ pub(crate) fn run(from: u64, to: Option<u64>, minutes: Option<u64>, options: &Op
             report(failure, &format!("--seed {seed}"));
             if options.shrink {
                 let small = shrink::shrink(&swarm::plan(*seed), failure, true);
-                println!("{}", small.to_text());
+                crate::say!("{}", small.to_text());
             }
             ExitCode::from(failure.kind.exit_code())
         }
     };
-    println!("digest {:016x} of {} seeds", sum.digests, sum.seeds);
+    crate::say!("digest {:016x} of {} seeds", sum.digests, sum.seeds);
     code
 }
 
@@ -140,7 +140,7 @@ fn show(sum: &Sum, took: Duration) {
     let ms = u64::try_from(took.as_millis()).unwrap_or(1).max(1);
     let stats = &sum.stats;
     let [confirmed, failed, cancelled] = stats.ended;
-    println!(
+    crate::say!(
         "{} seeds in {}.{:03} s: {} seeds/s, {} events/s; {} h simulated, {} times real time",
         sum.seeds,
         ms / 1000,
@@ -150,7 +150,7 @@ fn show(sum: &Sum, took: Duration) {
         stats.simulated_us / 3_600_000_000,
         stats.simulated_us / 1000 / ms,
     );
-    println!(
+    crate::say!(
         "{} events, {} journal events in {} records, {} crashes, {} snapshots; orders: \
          {confirmed} confirmed, {failed} failed, {cancelled} cancelled; {} cells of (saga, event)",
         stats.events,
@@ -172,13 +172,13 @@ fn by_check(failures: &BTreeMap<u64, Failure>) {
         }
     }
     for (check, (count, seeds)) in checks {
-        println!("{count:>6} times {check}: seeds {seeds:?}");
+        crate::say!("{count:>6} times {check}: seeds {seeds:?}");
     }
     let crashes = failures
         .values()
         .filter(|it| it.kind == Kind::Crash)
         .count();
     if crashes > 0 {
-        println!("{crashes:>6} of them panics");
+        crate::say!("{crashes:>6} of them panics");
     }
 }

@@ -103,7 +103,7 @@ impl World<'_> {
             return;
         }
         let mut lasts = Vec::new();
-        let mut outcome = self.gateway.carry_out(knobs, &call, &mut lasts);
+        let mut outcome = self.gateway.carry_out(knobs, (id, &call), &mut lasts);
         self.note(
             Node::Gateway,
             "does",

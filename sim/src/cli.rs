@@ -134,13 +134,13 @@ impl Options {
 pub fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.iter().any(|it| it == "--help" || it == "-h") {
-        print!("{HELP}");
+        crate::say!("{HELP}");
         return ExitCode::SUCCESS;
     }
     let asked = arguments.join(" ");
     let version = env!("CARGO_PKG_VERSION");
     match Options::parse(&arguments).and_then(|options| {
-        println!("sim {version}: {asked}");
+        crate::say!("sim {version}: {asked}");
         execute(&options)
     }) {
         Ok(code) => code,
@@ -156,7 +156,7 @@ fn execute(options: &Options) -> Result<ExitCode, String> {
         Runs::Seed(seed) => Ok(one(&swarm::plan(*seed), &format!("--seed {seed}"), options)),
         Runs::Scenario(name) if name == "list" => {
             for scenario in scenario::ALL {
-                println!("{:<22} {}", scenario.name, scenario.about);
+                crate::say!("{:<22} {}", scenario.name, scenario.about);
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -177,7 +177,7 @@ fn execute(options: &Options) -> Result<ExitCode, String> {
 
 fn one(plan: &Plan, how: &str, options: &Options) -> ExitCode {
     if options.print_plan {
-        print!("{}", plan.to_text());
+        crate::say!("{}", plan.to_text().trim_end());
         return ExitCode::SUCCESS;
     }
     let outcome = run(plan, options.trace);
@@ -186,17 +186,17 @@ fn one(plan: &Plan, how: &str, options: &Options) -> ExitCode {
         for line in lines {
             let _ = writeln!(text, "{line}");
         }
-        print!("{text}");
+        crate::say!("{}", text.trim_end());
     }
-    println!("{}", summary(&outcome));
+    crate::say!("{}", summary(&outcome));
     let code = match &outcome.failure {
         None => ExitCode::SUCCESS,
         Some(failure) => {
             report(failure, how);
             if options.shrink {
                 let small = shrink::shrink(plan, failure, true);
-                println!("{}", small.to_text());
-                println!(
+                crate::say!("{}", small.to_text());
+                crate::say!(
                     "save the lines above as FILE, and: {}",
                     command("--plan FILE")
                 );
@@ -204,7 +204,7 @@ fn one(plan: &Plan, how: &str, options: &Options) -> ExitCode {
             ExitCode::from(failure.kind.exit_code())
         }
     };
-    println!("digest {}", outcome.trace.digest());
+    crate::say!("digest {}", outcome.trace.digest());
     code
 }
 
@@ -230,6 +230,6 @@ pub(crate) fn command(how: &str) -> String {
 }
 
 pub(crate) fn report(failure: &Failure, how: &str) {
-    println!("FAILED {failure}");
-    println!("again: {}", command(&format!("{how} --trace")));
+    crate::say!("FAILED {failure}");
+    crate::say!("again: {}", command(&format!("{how} --trace")));
 }

@@ -119,10 +119,21 @@ impl Clients {
         self.requests.get(usize::try_from(request.0).ok()?).cloned()
     }
 
+    /// What an intent means, as told apart under a key.
+    pub(crate) fn fingerprint(&self, intent: u32) -> Option<Fingerprint> {
+        let intent = self.intents.get(usize::try_from(intent).ok()?)?;
+        Some(fingerprint(&intent.action.ask))
+    }
+
     /// The key of an intent.
     pub(crate) fn key(&self, intent: u32) -> Option<IdempotencyKey> {
         key_of(&self.intents.get(usize::try_from(intent).ok()?)?.action)
     }
+}
+
+/// Of what a request means.
+fn fingerprint(ask: &Ask) -> Fingerprint {
+    Fingerprint::of(format!("{ask:?}").as_bytes())
 }
 
 fn body(action: &Action, lines: &[(u32, u32, i64)], hold_ms: Option<u64>) -> NewOrder {
@@ -165,7 +176,7 @@ impl World<'_> {
         let key = key_of(&action);
         let idempotency = key.clone().map(|key| Idempotency {
             key,
-            fingerprint: Fingerprint::of(format!("{:?}", action.ask).as_bytes()),
+            fingerprint: fingerprint(&action.ask),
         });
         let (command, asked) = match action.ask {
             Ask::Create {
@@ -312,7 +323,12 @@ impl World<'_> {
             intent: number,
             attempt,
         };
-        self.schedule(knobs.client_timeout_ms * 1000, event);
+        let timeout_ms = if is_healed {
+            knobs.client_timeout_ms.max(10_000)
+        } else {
+            knobs.client_timeout_ms
+        };
+        self.schedule(timeout_ms * 1000, event);
     }
 
     pub(crate) fn on_deliver(&mut self, number: u32, attempt: u32) {
@@ -338,6 +354,7 @@ impl World<'_> {
             was_known,
         } = asked;
         let key = self.clients.key(intent);
+        let key = key.zip(self.clients.fingerprint(intent));
         self.note(
             Node::Engine,
             "replies",
@@ -423,7 +440,7 @@ impl World<'_> {
         let probe = |ask, key| Action {
             at_ms: 0,
             key,
-            retries: 1_000,
+            retries: u32::MAX,
             ask,
         };
         let define = Ask::Define {
@@ -478,6 +495,10 @@ impl World<'_> {
             else {
                 continue;
             };
+            let same = |other: &&Intent| is_keyed && other.action.key == intent.action.key;
+            if self.clients.intents.iter().filter(same).count() > 1 {
+                continue; // its answer may be that of another request
+            }
             let reason: Arc<str> = Arc::from(format!("intent {number}"));
             let times = self
                 .audit

@@ -41,6 +41,9 @@ struct Account {
     amount: Amount,
     currency: Currency,
     refunds: BTreeMap<u32, Amount>,
+    /// The last call of each refund that was refused: calls before it, which arrive late,
+    /// are refused too, since they are the same call.
+    refused: BTreeMap<u32, u64>,
     is_wild: bool,
     cells: u64,
 }
@@ -145,7 +148,7 @@ impl Gateway {
     pub fn carry_out(
         &mut self,
         knobs: &Knobs,
-        call: &GatewayCall,
+        (id, call): (u64, &GatewayCall),
         lasts: &mut Vec<(u64, Later)>,
     ) -> GatewayOutcome {
         let order_id = call.order_id;
@@ -156,6 +159,7 @@ impl Gateway {
             amount: call.amount,
             currency: call.currency,
             refunds: BTreeMap::new(),
+            refused: BTreeMap::new(),
             is_wild: wild,
             cells: 0,
         });
@@ -175,7 +179,7 @@ impl Gateway {
                 Charge::Cancelled => GatewayOutcome::Cancelled,
             },
             GatewayOperation::Cancel => self.on_cancel(knobs, call, &mut fate, lasts),
-            GatewayOperation::Refund { number } => self.on_refund(knobs, call, number),
+            GatewayOperation::Refund { number } => self.on_refund(knobs, id, call, number),
         }
     }
 
@@ -241,7 +245,13 @@ impl Gateway {
         }
     }
 
-    fn on_refund(&mut self, knobs: &Knobs, call: &GatewayCall, number: u32) -> GatewayOutcome {
+    fn on_refund(
+        &mut self,
+        knobs: &Knobs,
+        id: u64,
+        call: &GatewayCall,
+        number: u32,
+    ) -> GatewayOutcome {
         let order_id = call.order_id;
         let back = || GatewayOutcome::Refunded {
             reference: reference("re", order_id, number),
@@ -271,7 +281,13 @@ impl Gateway {
             u64::from(call.attempt),
         ];
         let mut fate = Rng::fork(knobs.seed, Stream::Refund, &names);
-        if !self.is_healed && fate.chance(knobs.refund_refused) {
+        let Some(account) = self.accounts.get_mut(&order_id) else {
+            return rejected("not_captured");
+        };
+        let is_late = account.refused.get(&number).is_some_and(|last| id < *last);
+        if is_late || (!self.is_healed && fate.chance(knobs.refund_refused)) {
+            let last = account.refused.entry(number).or_default();
+            *last = id.max(*last);
             return rejected("refund_refused");
         }
         if let Some(account) = self.accounts.get_mut(&order_id) {

@@ -7,6 +7,15 @@
 //!  - call the code under test to learn what is right.
 //! ```
 
+/// Prints a line; whoever has stopped reading gets no more, and no panic.
+macro_rules! say {
+    ($($words:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($words)*);
+    }};
+}
+pub(crate) use say;
+
 pub mod audit;
 mod batch;
 mod calls;

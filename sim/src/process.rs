@@ -136,9 +136,15 @@ impl World<'_> {
         if self.processes != process {
             return Ok(());
         }
-        if let Some(process) = &mut self.process {
-            process.wakes_at_us = None;
+        let now_us = self.now_us;
+        let Some(process) = &mut self.process else {
+            return Ok(());
+        };
+        // Set to another time since: this one is stale.
+        if process.wakes_at_us != Some(now_us) {
+            return Ok(());
         }
+        process.wakes_at_us = None;
         self.drive()
     }
 
@@ -165,7 +171,8 @@ impl World<'_> {
         let Some(process) = &mut self.process else {
             return Ok(());
         };
-        let has_room = has_room && process.appending.is_none() || process.has_room && has_room;
+        // A record that was refused has to go in before there is room for more.
+        let has_room = has_room && (process.has_room || process.appending.is_none());
         if has_room != process.has_room {
             process.has_room = has_room;
             process.host.handle_input(now, HostInput::Room(has_room));

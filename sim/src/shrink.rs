@@ -89,7 +89,7 @@ pub fn shrink(plan: &Plan, failure: &Failure, tells: bool) -> Plan {
     shrinker.thin(&mut small, |plan| &mut plan.products);
     shrinker.calm(&mut small);
     if tells {
-        println!(
+        crate::say!(
             "shrunk in {} runs: {} of {} actions, {} of {} faults are left",
             shrinker.runs,
             small.actions.len(),

@@ -209,8 +209,27 @@ fn actions(knobs: &Knobs, orders: u64, products: u64) -> Vec<Action> {
         }
     }
     stock_actions(knobs, products, &mut keys, &mut actions);
+    if style.chance(300) {
+        reuse_keys(knobs, &mut actions);
+    }
     actions.sort_by_key(|action| action.at_ms);
     actions
+}
+
+/// Some requests come under the key of another one.
+fn reuse_keys(knobs: &Knobs, actions: &mut [Action]) {
+    let mut rng = Rng::fork(knobs.seed, Stream::Actions, &[5]);
+    let keyed = |action: &Action| {
+        action
+            .key
+            .filter(|_| !matches!(action.ask, Ask::Create { .. }))
+    };
+    let keys: Vec<u32> = actions.iter().filter_map(keyed).collect();
+    for action in actions {
+        if keyed(action).is_some() && rng.chance(200) {
+            action.key = Some(rng.pick(&keys));
+        }
+    }
 }
 
 fn stock_actions(knobs: &Knobs, products: u64, keys: &mut u32, actions: &mut Vec<Action>) {

@@ -383,7 +383,10 @@ impl<'p> World<'p> {
         self.dies_at = None;
         self.on_room();
         if self.disk_is_armed {
+            // Another process, since a fault that waits for its operation ends with one.
             self.die(false);
+            self.disk.kill();
+            self.disk_is_armed = false;
         }
         for order_id in self.gateway.pending() {
             let later = Later::Settle;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use a4co_core::command::Reply;
 use a4co_core::gateway::{GatewayCall, GatewayOperation};
-use a4co_core::ids::{IdempotencyKey, OrderId, ParticipantId, ProductId};
+use a4co_core::ids::{Fingerprint, IdempotencyKey, OrderId, ParticipantId, ProductId};
 use a4co_core::order::{NewOrder, Order, SagaState};
 use a4co_core::payment::{Payment, PaymentPhase};
 use a4co_core::rejection::Rejection;
@@ -81,7 +81,7 @@ impl Audit {
         &mut self,
         asked: &Asked,
         was_known: bool,
-        key: Option<&IdempotencyKey>,
+        key: Option<&(IdempotencyKey, Fingerprint)>,
         reply: &Reply,
         shown: &Rows,
     ) -> Checked {
@@ -196,13 +196,22 @@ impl Audit {
         Ok(())
     }
 
-    fn same_answer(&self, asked: &Asked, key: Option<&IdempotencyKey>, reply: &Reply) -> Checked {
-        let Some(key) = key else {
+    fn same_answer(
+        &self,
+        asked: &Asked,
+        key: Option<&(IdempotencyKey, Fingerprint)>,
+        reply: &Reply,
+    ) -> Checked {
+        let Some((key, fingerprint)) = key else {
             return Ok(());
         };
         let row = RowKey::Answer(asked.participant(), key.clone());
         match (self.rows.get(&row).map(AsRef::as_ref), &reply.result) {
-            (Some(Row::Answer(kept)), Ok(answer)) if kept.answer == *answer => Ok(()),
+            (Some(Row::Answer(kept)), Ok(answer))
+                if kept.answer == *answer && kept.fingerprint == *fingerprint =>
+            {
+                Ok(())
+            }
             (kept, told) => {
                 let why = format!("under {key} {told:?} is told, {kept:?} is kept");
                 Err(safety("same_key_same_answer", why))
@@ -214,7 +223,7 @@ impl Audit {
         &self,
         asked: &Asked,
         was_known: bool,
-        key: Option<&IdempotencyKey>,
+        key: Option<&(IdempotencyKey, Fingerprint)>,
         rejection: &Rejection,
     ) -> Checked {
         let is_lie = match (asked, rejection) {
@@ -225,8 +234,15 @@ impl Audit {
                 .order(*order_id)
                 .is_none_or(|order| order.order.fingerprint == body.fingerprint),
             (_, Rejection::IdempotencyKeyReused) => {
-                // No client here sends another request under such a key.
-                key.is_some()
+                // What the key was first used for is durable, and was something else.
+                let kept = key.and_then(|(key, fingerprint)| {
+                    let row = RowKey::Answer(asked.participant(), key.clone());
+                    match self.rows.get(&row).map(AsRef::as_ref) {
+                        Some(Row::Answer(kept)) => Some(kept.fingerprint != *fingerprint),
+                        _ => None,
+                    }
+                });
+                kept != Some(true)
             }
             (Asked::Cancel(_), Rejection::OrderNotCancellable { saga, .. }) => matches!(
                 saga,

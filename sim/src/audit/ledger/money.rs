@@ -194,10 +194,7 @@ impl Ledger {
                     Charge::Pending { .. } => false,
                     Charge::Captured | Charge::Declined | Charge::Cancelled => true,
                 };
-                (net == 0 || is_wild)
-                    && (claims == 0 || is_wild)
-                    && (owed == 0 || is_wild)
-                    && is_over
+                is_over && (is_wild || (net == 0 && claims == 0 && owed == 0))
             }
         };
         if holds {
