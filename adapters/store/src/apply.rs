@@ -152,7 +152,9 @@ pub(crate) struct Edits {
     locators: Vec<Edit>,
     by_status: Vec<Edit>,
     by_customer: Vec<Edit>,
-    /// Places that bundles have left for another.
+    /// Locators that are to go.
+    unlocated: Vec<Edit>,
+    /// Places that bundles have left.
     moved: Vec<Edit>,
 }
 
@@ -171,7 +173,7 @@ impl Edits {
             return;
         }
         let key = position.order_id.as_bytes().to_vec();
-        self.locators.push((key, None));
+        self.unlocated.push((key, None));
         if let Some(order) = &bundle.order {
             let code = [keys::status_code(order.status)];
             self.by_status.push((keys::at(&code, position), None));
@@ -180,13 +182,15 @@ impl Edits {
         }
     }
 
-    /// In this order, so that a crash leaves no index entry that is never removed, and a
-    /// bundle is where it was until it is found at its new place.
+    /// In this order, since a crash may come in between. An active order that has its status
+    /// has everything else. A bundle is where it was until it is found at its new place. What
+    /// is forgotten is still found by the next pruning until nothing points to it.
     pub(crate) fn write(self, disk: &Disk) -> Result<(), StoreError> {
         disk.edit(keys::ORDERS, self.orders)?;
-        disk.edit(keys::BY_STATUS, self.by_status)?;
-        disk.edit(keys::BY_CUSTOMER, self.by_customer)?;
         disk.edit(keys::LOCATORS, self.locators)?;
+        disk.edit(keys::BY_CUSTOMER, self.by_customer)?;
+        disk.edit(keys::BY_STATUS, self.by_status)?;
+        disk.edit(keys::LOCATORS, self.unlocated)?;
         disk.edit(keys::ORDERS, self.moved)
     }
 }

@@ -5,7 +5,8 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError, RwLock};
 
 use rustix::fs::FlockOperation;
 
@@ -26,7 +27,10 @@ pub(crate) struct Disk {
     options: Options,
     /// sled, or why it is not open.
     db: RwLock<Result<sled::Db, String>>,
-    _lock: File,
+    /// A write came to nothing. sled takes no more, but what it had is still read from it.
+    failed: AtomicBool,
+    /// Held until the view is closed.
+    lock: Mutex<Option<File>>,
 }
 
 /// What was found when a disk was opened.
@@ -36,32 +40,31 @@ pub(crate) struct Found {
     pub(crate) why_rebuilt: Option<Reason>,
 }
 
+impl std::fmt::Debug for Disk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Disk").field(&self.folder).finish()
+    }
+}
+
 impl Disk {
     pub(crate) fn open(folder: &Path, options: &Options) -> Result<Found, StoreError> {
-        let failed = |source| StoreError::Folder {
+        fs::create_dir_all(folder).map_err(|source| StoreError::Folder {
             path: folder.to_owned(),
             source,
-        };
-        fs::create_dir_all(folder).map_err(failed)?;
-        let lock = File::create(folder.join(LOCK_FILE)).map_err(failed)?;
-        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                return Err(StoreError::Locked {
-                    path: folder.to_owned(),
-                });
-            }
-            Err(errno) => return Err(failed(errno.into())),
-        }
-        let disk = Self {
-            folder: folder.to_owned(),
-            options: options.clone(),
-            db: RwLock::new(Err("it is not open yet".to_owned())),
-            _lock: lock,
-        };
+        })?;
+        let disk = Self::locked(folder, options)?;
         let why_rebuilt = match disk.distrust() {
             Some(reason) => Some(reason),
-            None => disk.start().err().map(Reason::Damaged),
+            None => match disk.start() {
+                Ok(()) => None,
+                // It would be as good as ever with some room.
+                Err(Unopened::NoRoom) => {
+                    return Err(StoreError::NoRoom {
+                        path: folder.to_owned(),
+                    });
+                }
+                Err(Unopened::Damaged(why)) => Some(Reason::Damaged(why)),
+            },
         };
         if why_rebuilt.is_some() {
             disk.start_empty()?;
@@ -79,6 +82,50 @@ impl Disk {
         })
     }
 
+    /// Opens what is there and may be trusted, without making anything anew.
+    pub(crate) fn inspect(
+        folder: &Path,
+        options: &Options,
+    ) -> Result<Result<Self, Reason>, StoreError> {
+        if !folder.join(SLED_FOLDER).exists() {
+            return Ok(Err(Reason::New));
+        }
+        let disk = Self::locked(folder, options)?;
+        if let Some(reason) = disk.distrust() {
+            return Ok(Err(reason));
+        }
+        let started = disk.start();
+        Ok(match started {
+            Ok(()) => Ok(disk),
+            Err(error) => Err(Reason::Damaged(error.to_string())),
+        })
+    }
+
+    /// The folder, held by this process, with sled not open yet.
+    fn locked(folder: &Path, options: &Options) -> Result<Self, StoreError> {
+        let failed = |source| StoreError::Folder {
+            path: folder.to_owned(),
+            source,
+        };
+        let lock = File::create(folder.join(LOCK_FILE)).map_err(failed)?;
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(StoreError::Locked {
+                    path: folder.to_owned(),
+                });
+            }
+            Err(errno) => return Err(failed(errno.into())),
+        }
+        Ok(Self {
+            folder: folder.to_owned(),
+            options: options.clone(),
+            db: RwLock::new(Err("it is not open yet".to_owned())),
+            failed: AtomicBool::new(false),
+            lock: Mutex::new(Some(lock)),
+        })
+    }
+
     /// Deletes what there is and begins again. When that cannot be opened (there may be no
     /// room), the disk stays down, to be tried again.
     pub(crate) fn start_empty(&self) -> Result<(), StoreError> {
@@ -91,10 +138,10 @@ impl Disk {
         remove_folder(&self.folder.join(SLED_FOLDER)).map_err(failed)?;
         let started = self.start().and_then(|()| {
             let written = fs::write(self.folder.join(NOTE_FILE), self.note());
-            written.map_err(|error| error.to_string())
+            written.map_err(|error| Unopened::Damaged(error.to_string()))
         });
-        if let Err(why) = started {
-            self.put_down(&why);
+        if let Err(error) = started {
+            self.put_down(&error.to_string());
         }
         Ok(())
     }
@@ -107,14 +154,15 @@ impl Disk {
         }
     }
 
-    /// Opens sled once more, after [`Disk::put_down`].
+    /// Closes sled and opens it once more.
     pub(crate) fn reopen(&self) -> Result<(), String> {
         let checked = self.options.check(FaultPoint::Reopen);
         checked.map_err(|error| error.to_string())?;
+        self.put_down("it is being opened again");
         if !self.folder.join(NOTE_FILE).exists() {
             return self.start_empty().map_err(|error| error.to_string());
         }
-        self.start()
+        self.start().map_err(|error| error.to_string())
     }
 
     /// Closes sled. Waits for reads that are under way.
@@ -126,11 +174,21 @@ impl Disk {
         let _ = catch_unwind(AssertUnwindSafe(|| drop(before)));
     }
 
+    /// Closes sled for good, and lets another have the folder.
+    pub(crate) fn close(&self) {
+        self.put_down("it is closed");
+        *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Whether sled is open and takes writes.
     pub(crate) fn is_up(&self) -> bool {
-        self.db
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_ok()
+        let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
+        db.is_ok() && !self.failed.load(Ordering::Acquire)
+    }
+
+    /// Notes that a write came to nothing: nothing is written until sled is opened again.
+    pub(crate) fn fail(&self) {
+        self.failed.store(true, Ordering::Release);
     }
 
     /// Does something with sled. Its errors and panics come back as
@@ -230,10 +288,10 @@ impl Disk {
         format!("layout {LAYOUT_VERSION}, values {VALUE_VERSION}, sled 0.34\nboot {boot}\n")
     }
 
-    fn start(&self) -> Result<(), String> {
+    fn start(&self) -> Result<(), Unopened> {
         let folder = self.folder.join(SLED_FOLDER);
         // What a crash left of a snapshot would be read, and fail for ever.
-        remove_unfinished(&folder).map_err(|error| error.to_string())?;
+        remove_unfinished(&folder)?;
         let config = sled::Config::new()
             .path(&folder)
             .cache_capacity(self.options.cache_bytes)
@@ -241,16 +299,36 @@ impl Disk {
         let opened = catch_unwind(AssertUnwindSafe(|| {
             let db = config.open()?;
             // A damaged tree often shows only when it is read.
-            let applied = db.get(keys::APPLIED)?;
-            Ok::<_, sled::Error>((db, applied))
+            db.get(keys::APPLIED)?;
+            Ok(db)
         }));
         match opened {
-            Ok(Ok((db, _))) => {
+            Ok(Ok(db)) => {
                 *self.db.write().unwrap_or_else(PoisonError::into_inner) = Ok(db);
+                self.failed.store(false, Ordering::Release);
                 Ok(())
             }
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(panic) => Err(panic_text(panic.as_ref())),
+            Ok(Err(sled::Error::Io(error))) => Err(error.into()),
+            Ok(Err(error)) => Err(Unopened::Damaged(error.to_string())),
+            Err(panic) => Err(Unopened::Damaged(panic_text(panic.as_ref()))),
+        }
+    }
+}
+
+/// Why sled could not be opened.
+#[derive(Debug, thiserror::Error)]
+enum Unopened {
+    #[error("there is no room to open sled")]
+    NoRoom,
+    #[error("{0}")]
+    Damaged(String),
+}
+
+impl From<io::Error> for Unopened {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::NoRoom,
+            _ => Self::Damaged(error.to_string()),
         }
     }
 }

@@ -3,7 +3,6 @@
 use std::io;
 use std::path::PathBuf;
 
-use a4co_core::ids::OrderId;
 use thiserror::Error;
 
 /// Why a read or a write came to nothing. Nothing of the engine's state is ever lost with
@@ -24,6 +23,13 @@ pub enum StoreError {
         path: PathBuf,
         /// What the operating system said.
         source: io::Error,
+    },
+    /// There is so little room that sled cannot even be opened. Nothing changed; make room
+    /// (64 MiB or more), or delete the folder to have the store rebuilt, and start again.
+    #[error("there is no room to open the store {}; make room and start again", path.display())]
+    NoRoom {
+        /// The store's folder.
+        path: PathBuf,
     },
     /// The disk part of the view is out of order, and the row is not among those in memory.
     /// It recovers by itself where it can; try again later.
@@ -51,14 +57,6 @@ pub enum StoreError {
         applied: u64,
         /// The last sequence that was published.
         published: u64,
-    },
-    /// A row is too large or odd to be encoded. It stays readable until the process ends.
-    #[error("order {order_id} cannot be encoded: {source}")]
-    Unencodable {
-        /// The order it belongs to.
-        order_id: OrderId,
-        /// What the codec said.
-        source: postcard::Error,
     },
 }
 

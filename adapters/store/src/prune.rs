@@ -36,12 +36,16 @@ pub(crate) fn prune(
     let mut pruned = Pruned::default();
     let mut edits = Edits::default();
     let from = writer.pruned_to.filter(|at| at.created_at < before);
-    let from = from.unwrap_or(Position::first_at(Timestamp::UNIX_EPOCH));
+    let from = match from {
+        // Just past where the step before ended.
+        Some(position) => [&keys::at(&[], position)[..], &[0]].concat(),
+        None => keys::at(&[], Position::first_at(Timestamp::UNIX_EPOCH)),
+    };
     let end = keys::at(&[], Position::first_at(before));
     let mut last = None;
     let mut examined = 0;
     shared.disk.with(FaultPoint::Read, |db| {
-        keys::ORDERS.visit(db, &keys::at(&[], from), &end, |key, value| {
+        keys::ORDERS.visit(db, &from, &end, |key, value| {
             if examined == limit {
                 pruned.more = true;
                 return Ok(ControlFlow::Break(()));

@@ -52,7 +52,8 @@ pub enum Health {
         /// Bytes that must be free.
         floor_bytes: u64,
     },
-    /// sled failed. What is in memory is readable; sled is tried again by itself.
+    /// sled failed. What is in memory is readable, and nearly all else while sled is still
+    /// open; it is opened again by itself when there is room.
     Degraded {
         /// What failed.
         why: String,
@@ -159,7 +160,8 @@ impl View {
     /// Opens the view in a folder of its own, or makes it anew where it cannot be trusted.
     ///
     /// # Errors
-    /// [`StoreError::Locked`], or [`StoreError::Folder`]. A failing sled is no error.
+    /// [`StoreError::Locked`], [`StoreError::Folder`] or [`StoreError::NoRoom`]. A damaged
+    /// sled is no error.
     pub fn open(folder: &Path, options: Options) -> Result<Opened, StoreError> {
         let mut found = Disk::open(folder, &options)?;
         let loaded = match load(&found.disk) {
@@ -314,7 +316,7 @@ impl View {
         self.shared.state().closing = true;
         self.shared.work.notify_one();
         self.worker.join();
-        self.shared.disk.put_down("it is closed");
+        self.shared.disk.close();
         let (applied, published) = (self.applied(), self.published());
         if applied < published {
             return Err(StoreError::ClosedBehind { applied, published });

@@ -118,8 +118,8 @@ fn step(shared: &Shared) -> Step {
             Step::Blocked(needs_rebuild(shared, why))
         }
         Err(error) => {
+            shared.disk.fail();
             let why = error.to_string();
-            shared.disk.put_down(&why);
             Step::Blocked(Health::Degraded { why })
         }
     }
@@ -151,10 +151,14 @@ fn apply(shared: &Shared) -> Result<bool, StoreError> {
     Ok(true)
 }
 
-/// Opens sled again, and checks that it has all that memory no longer has.
+/// Opens sled again, now that there is room, and checks that it has all that memory no longer has.
 fn come_back(shared: &Shared) -> Result<(), Health> {
     let degraded = |why| Health::Degraded { why };
     let mut writer = shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
+    // Whoever had the lock may have brought it back.
+    if shared.disk.is_up() {
+        return Ok(());
+    }
     shared.disk.reopen().map_err(degraded)?;
     let failed = |error: StoreError| {
         let why = error.to_string();
