@@ -21,6 +21,7 @@ mod apply;
 mod cursor;
 mod disk;
 mod error;
+mod inspect;
 mod keys;
 mod options;
 mod overlay;
@@ -33,6 +34,7 @@ mod worker;
 
 pub use cursor::{Cursor, CursorError};
 pub use error::{Reason, StoreError};
+pub use inspect::Inspection;
 pub use options::{Fault, FaultPoint, FreeSpace, Options};
 pub use prune::Pruned;
 pub use query::{OrderQuery, Page};
