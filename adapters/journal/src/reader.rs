@@ -76,6 +76,23 @@ impl<D: Disk> Reader<D> {
         Ok(Layout::read(&self.disk)?.base())
     }
 
+    /// The snapshot that stands for this record; none: there is none (any more).
+    ///
+    /// # Errors
+    /// [`ReadError::Damaged`], or the disk's error.
+    pub fn snapshot_at(&self, sequence: u64) -> Result<Option<Snapshot>, ReadError> {
+        let layout = Layout::read(&self.disk)?;
+        let mut files = layout.live_snapshots().into_iter();
+        let Some(file) = files.find(|file| file.sequence == sequence) else {
+            return Ok(None);
+        };
+        match read_snapshot(&self.disk, file) {
+            Ok(snapshot) => Ok(Some(snapshot)),
+            Err(ReadError::Disk(error)) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The newest intact snapshot and the records after it: the fast restart.
     ///
     /// # Errors
