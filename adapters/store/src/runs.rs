@@ -288,3 +288,136 @@ fn split_entry(run: &[u8]) -> Option<(Entry<'_>, &[u8])> {
     let (value, rest) = rest.split_at_checked(value_bytes)?;
     Some(((key, value), rest))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::disk::degraded;
+
+    const SMALL: Family = Family {
+        prefix: b'b',
+        entries_max: 4,
+        bytes_max: 60,
+    };
+
+    type Model = BTreeMap<Vec<u8>, Vec<u8>>;
+
+    /// Keys of several lengths, few enough to meet.
+    fn key() -> impl Strategy<Value = Vec<u8>> {
+        vec(0..5_u8, 0..4)
+    }
+
+    fn edits() -> impl Strategy<Value = BTreeMap<Vec<u8>, Option<Vec<u8>>>> {
+        let value = proptest::option::weighted(0.6, vec(any::<u8>(), 0..30));
+        proptest::collection::btree_map(key(), value, 1..12)
+    }
+
+    fn open() -> Db {
+        let config = sled::Config::new().temporary(true);
+        let db = config.cache_capacity(1 << 20).open().unwrap();
+        // Neighbours of the family, which are not to be touched.
+        for key in [&b"a\xff"[..], b"c"] {
+            db.insert(key, b"neighbour").unwrap();
+        }
+        db
+    }
+
+    fn all(db: &Db, first: &[u8], end: &[u8]) -> (Model, Model) {
+        let (mut forth, mut back) = (Vec::new(), Vec::new());
+        let keep = |found: &mut Vec<_>, key: &[u8], value: &[u8]| {
+            found.push((key.to_vec(), value.to_vec()));
+            Ok(ControlFlow::Continue(()))
+        };
+        SMALL
+            .visit(db, first, end, |key, value| keep(&mut forth, key, value))
+            .unwrap();
+        SMALL
+            .visit_back(db, first, end, |key, value| keep(&mut back, key, value))
+            .unwrap();
+        assert!(forth.is_sorted_by(|(left, _), (right, _)| left < right));
+        assert!(back.is_sorted_by(|(left, _), (right, _)| left > right));
+        (forth.into_iter().collect(), back.into_iter().collect())
+    }
+
+    #[track_caller]
+    fn check(db: &Db, model: &Model, first: &[u8], end: &[u8]) {
+        for (key, value) in model {
+            let found = SMALL.get(db, key, |value| Ok(value.to_vec())).unwrap();
+            assert_eq!(found.as_ref(), Some(value));
+        }
+        let end_of_all = [0xff];
+        let (forth, back) = all(db, &[], &end_of_all);
+        assert_eq!((&forth, &back), (model, model));
+        if first < end {
+            let part = model.range(first.to_vec()..end.to_vec());
+            let part: Model = part
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect();
+            assert_eq!(all(db, first, end), (part.clone(), part));
+        }
+        for key in [&b"a\xff"[..], b"c"] {
+            assert_eq!(db.get(key).unwrap().as_deref(), Some(&b"neighbour"[..]));
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Runs are a sorted map, also when changes stop half-way and are made again.
+        #[test]
+        fn runs_are_a_sorted_map(
+            steps in vec((edits(), proptest::option::of(0..4_usize)), 1..40),
+            first in key(),
+            end in key(),
+        ) {
+            let db = open();
+            let mut model = Model::new();
+            for (edits, stops_after) in steps {
+                for (key, value) in &edits {
+                    match value {
+                        Some(value) => model.insert(key.clone(), value.clone()),
+                        None => model.remove(key),
+                    };
+                }
+                let edits: Vec<Edit> = edits.into_iter().collect();
+                for writes in stops_after.into_iter().chain([usize::MAX]) {
+                    let mut left = writes;
+                    let done = SMALL.edit(&db, &edits, |db, (key, value)| {
+                        left = left.checked_sub(1).ok_or_else(|| degraded("stopped"))?;
+                        match value {
+                            Some(value) => db.insert(key, value)?,
+                            None => db.remove(key)?,
+                        };
+                        Ok(())
+                    });
+                    prop_assert!(done.is_ok() || left == 0);
+                }
+                check(&db, &model, &first, &end);
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_a_run_or_an_error(bytes in vec(any::<u8>(), 0..200)) {
+            let found: Result<Vec<_>, _> = entries(b"bound", &bytes).collect();
+            if let Ok(found) = found {
+                prop_assert_eq!(encoded(&found), bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_appended_fills_runs_and_what_comes_between_leaves_room() {
+        let entries: Vec<Entry<'_>> = (0..9).map(|_| (&b"k"[..], &b"v"[..])).collect();
+        let lengths = |appends| {
+            let runs = SMALL.split(&entries, appends).into_iter();
+            runs.map(<[_]>::len).collect::<Vec<_>>()
+        };
+        assert_eq!(lengths(true), [4, 4, 1]);
+        assert_eq!(lengths(false), [2, 2, 2, 2, 1]);
+    }
+}

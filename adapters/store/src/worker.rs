@@ -13,6 +13,9 @@ use crate::view::{Health, Shared};
 /// With nothing to do, how often to look whether a failed disk is back.
 const IDLE: Duration = Duration::from_secs(3600);
 
+/// Free bytes without which sled is not closed and opened again, whatever the floor.
+const REOPEN_BYTES_MIN: u64 = 16 << 20;
+
 /// What a step came to.
 enum Step {
     Applied,
@@ -90,7 +93,12 @@ fn step(shared: &Shared) -> Step {
     if let Health::NeedsRebuild { why } = shared.state().health.clone() {
         return Step::Blocked(Health::NeedsRebuild { why });
     }
-    let floor_bytes = shared.options.free_floor_bytes;
+    let is_up = shared.disk.is_up();
+    let floor_bytes = match shared.options.free_floor_bytes {
+        floor_bytes if is_up => floor_bytes,
+        // While it stays open it can be read, and without room it would not open again.
+        floor_bytes => floor_bytes.max(REOPEN_BYTES_MIN),
+    };
     match shared.disk.free_bytes() {
         Ok(free_bytes) if free_bytes < floor_bytes => {
             return Step::Blocked(Health::Paused {
@@ -105,9 +113,7 @@ fn step(shared: &Shared) -> Step {
             });
         }
     }
-    if !shared.disk.is_up()
-        && let Err(health) = come_back(shared)
-    {
+    if !is_up && let Err(health) = come_back(shared) {
         return Step::Blocked(health);
     }
     match apply(shared) {

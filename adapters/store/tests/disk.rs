@@ -180,6 +180,35 @@ fn a_failing_disk_is_reopened_and_nothing_is_missing() {
     }
 }
 
+/// Something else takes all the room before the floor is noticed.
+#[test]
+fn a_disk_that_is_full_to_the_last_byte_is_still_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let faults = Faults::default();
+    let free = Arc::new(AtomicU64::new(u64::MAX));
+    let free_now = free.clone();
+    let options = Options {
+        free_space: Arc::new(move |_| Ok(free_now.load(Ordering::SeqCst))),
+        ..faults.options()
+    };
+    let view = View::open(folder.path(), options).unwrap().view;
+    publish(&view, 1..=100);
+    assert!(view.wait_applied(100, WAIT));
+    faults.set(&[FaultPoint::Write, FaultPoint::Flush]);
+    free.store(1 << 20, Ordering::SeqCst);
+    publish(&view, 101..=200);
+    eventually("no writing", || view.health() != Health::Serving);
+    std::thread::sleep(Duration::from_millis(30));
+    all_there(&view, 1..=200);
+    faults.set(&[]);
+    std::thread::sleep(Duration::from_millis(30));
+    all_there(&view, 1..=200);
+    assert_eq!(view.applied(), 100);
+    free.store(u64::MAX, Ordering::SeqCst);
+    assert!(view.wait_applied(200, WAIT));
+    all_there(&view, 1..=200);
+}
+
 #[test]
 fn a_row_that_cannot_be_read_is_an_error_and_not_an_absence() {
     let folder = tempfile::tempdir().unwrap();
