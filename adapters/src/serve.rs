@@ -68,6 +68,9 @@ async fn run(config: &Config, with_demo: bool) -> Result<ExitCode, ServeError> {
     let state = Arc::new(HttpState::new(settings, readiness.clone(), registry)?);
     // The door is there from the start, so that probes see a process that recovers.
     let listener = server::bind(config.listen.socket_addr()).await?;
+    // Port 0 has become a real one, which whoever started the process wants to know.
+    let listen = listener.local_addr().unwrap_or(config.listen.socket_addr());
+    tracing::info!(%listen, "listening");
     let (close, closed) = tokio::sync::oneshot::channel::<()>();
     let serving = tokio::spawn(serve_http(listener, state.clone(), config, closed));
 
@@ -90,7 +93,7 @@ async fn run(config: &Config, with_demo: bool) -> Result<ExitCode, ServeError> {
     });
     readiness.set_ready();
     tracing::info!(
-        listen = %config.listen.socket_addr(),
+        %listen,
         records = recovered.last_sequence,
         replayed = recovered.replayed,
         took_ms = recovered.took_ms,
