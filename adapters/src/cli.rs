@@ -16,6 +16,7 @@ use std::process::ExitCode;
 mod args;
 mod client;
 mod config;
+mod ops;
 mod order;
 mod stock;
 mod table;
@@ -25,6 +26,7 @@ pub use self::args::{
     ServeFlags, StockCommand, VerifyFlags,
 };
 pub use self::config::{load, print as print_config};
+pub use self::ops::{run_backup, run_restore, run_verify};
 pub use self::order::run as run_order;
 pub use self::stock::run as run_stock;
 

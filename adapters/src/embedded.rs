@@ -131,23 +131,55 @@ impl Prepared {
         disk: Arc<DiskState>,
         runtime: tokio::runtime::Handle,
     ) -> Result<(Embedded, Recovered), StartError> {
-        let Self { config, engine, recovered } = self;
+        let Self {
+            config,
+            engine,
+            recovered,
+        } = self;
         metrics.recovered(&engine.host);
         let view = engine.view.clone();
         let append_s = metrics.append_seconds();
-        let log =
-            JournalLog::start(engine.journal, view.clone(), &config, disk.clone(), append_s);
+        let log = JournalLog::start(
+            engine.journal,
+            view.clone(),
+            &config,
+            disk.clone(),
+            append_s,
+        );
         let rows = ViewRows::new(view.clone(), disk, runtime);
         let clock = MonotonicClock::not_before(recovered.last_event_at);
-        let (driver, reach) =
-            Driver::new(engine.host, log, rows, clock, metrics, gateway, config.queue);
-        let Reach { handle, watches, answers, stop } = reach;
+        let (driver, reach) = Driver::new(
+            engine.host,
+            log,
+            rows,
+            clock,
+            metrics,
+            gateway,
+            config.queue,
+        );
+        let Reach {
+            handle,
+            watches,
+            answers,
+            stop,
+        } = reach;
         let (fail, failed) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("engine".to_owned())
             .spawn(move || run(driver, fail))
             .map_err(StartError::Thread)?;
-        Ok((Embedded { handle, watches, answers, view, stop, thread, failed }, recovered))
+        Ok((
+            Embedded {
+                handle,
+                watches,
+                answers,
+                view,
+                stop,
+                thread,
+                failed,
+            },
+            recovered,
+        ))
     }
 }
 
@@ -158,7 +190,11 @@ impl Embedded {
     /// [`StartError`]; nothing was changed that a later start could not go on from.
     pub fn prepare(config: EmbeddedConfig) -> Result<Prepared, StartError> {
         let (engine, recovered) = recover::recover(&config)?;
-        Ok(Prepared { config, engine, recovered })
+        Ok(Prepared {
+            config,
+            engine,
+            recovered,
+        })
     }
 
     /// Resolves when the engine has failed for good; the process must then end.

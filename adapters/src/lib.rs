@@ -1,5 +1,15 @@
 //! The adapters of the order engine: what carries the core's decisions out.
 
+pub mod cli;
+pub mod bench;
+pub mod demo;
+pub mod config;
+pub mod demo_catalogue;
+pub mod embedded;
 pub mod gateway;
 pub mod http;
+pub mod metrics;
+pub mod ops;
+pub mod serve;
+pub mod telemetry;
 pub use a4co_driver::handle;

@@ -42,6 +42,10 @@ pub enum Command {
     Backup(BackupFlags),
     /// Make a data folder from a backup
     Restore(RestoreFlags),
+    /// Load a running server and measure it
+    Bench(crate::bench::BenchArgs),
+    /// Place a mixed stream of orders and watch what becomes of them
+    Demo(crate::demo::DemoArgs),
     /// Look at orders, cancel them, retry them
     #[command(subcommand)]
     Order(OrderCommand),

@@ -226,7 +226,11 @@ fn refusal(status: u16, body: &str) -> String {
     for error in problem.errors {
         let place = error.pointer.or(error.parameter).unwrap_or_default();
         let detail = error.detail.unwrap_or_default();
-        let _ = write!(told, "\n  {}: {}", plain(&place), plain(&detail));
+        let line = format!("{}: {}", plain(&place), plain(&detail));
+        // A single one is in the sentence already.
+        if !told.contains(&line) {
+            let _ = write!(told, "\n  {line}");
+        }
     }
     told
 }
@@ -294,5 +298,40 @@ fn percent_encode(url: &mut String, text: &str) {
                 let _ = write!(url, "%{byte:02X}");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_every_field_once() {
+        let body = |detail: &str| {
+            format!(
+                r#"{{"status":422,"code":"validation_failed","detail":"{detail}","errors":[
+                {{"pointer":"/price","detail":"has 3 digits"}},{{"parameter":"limit","detail":"is 0"}}]}}"#
+            )
+        };
+        assert_eq!(
+            refusal(422, &body("two fields are wrong")),
+            "error: two fields are wrong (422 validation_failed)\n  /price: has 3 digits\n  limit: is 0"
+        );
+        assert_eq!(
+            refusal(422, &body("/price: has 3 digits")),
+            "error: /price: has 3 digits (422 validation_failed)\n  limit: is 0"
+        );
+        assert_eq!(refusal(502, "<html>"), "error: the server answered 502");
+    }
+
+    #[test]
+    fn a_lost_answer_names_the_key_to_repeat_with() {
+        let key = Some("k-1".to_owned());
+        let lost = Failure::NoAnswer {
+            reason: "gone".to_owned(),
+            key,
+        };
+        assert!(lost.told().contains("--idempotency-key k-1"));
+        assert_eq!(lost.exit(), Exit::Unreachable);
     }
 }

@@ -41,6 +41,7 @@ use super::{AnswerSink, Gateway, GatewayAnswer};
 use crate::config::SandboxConfig;
 
 mod books;
+mod copy;
 mod fate;
 mod ledger;
 mod record;

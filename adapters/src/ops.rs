@@ -1,0 +1,29 @@
+//! What an operator does with a data folder: verify it, back it up, restore it.
+//!
+//! ```text
+//!  - verify changes nothing that the engine relies on, on a stopped or a running instance;
+//!  - backup writes to its target alone, and restore deletes nothing: what was there is
+//!    moved aside, and only when that was asked for;
+//!  - what a report does not say was checked, was not: it says what was left out, and why.
+//! ```
+//! Each is a function from plain arguments to a report that can be shown to a person or
+//! written as JSON; the command line parses the one and prints the other.
+
+mod backup;
+mod folder;
+mod manifest;
+mod progress;
+mod restore;
+mod verify;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::backup::{Backup, BackupArgs, BackupError, backup};
+pub use self::manifest::{MANIFEST_FILE, Manifest, ManifestError, ManifestJournal};
+pub use self::progress::{Bar, Progress, Quiet};
+pub use self::restore::{RestoreArgs, RestoreError, Restored, restore};
+pub use self::verify::{
+    Checked, EventCounts, Finding, FindingKind, Findings, JournalSummary, MoneySums,
+    SnapshotSummary, StockSummary, VerifyArgs, VerifyError, VerifyReport, verify,
+};
