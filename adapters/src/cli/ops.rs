@@ -88,7 +88,7 @@ fn print(report: &(impl Display + Serialize), as_json: bool) {
             Err(error) => complain(&format!("a4co: the report cannot be written: {error}")),
         }
     } else {
-        show(&report.to_string());
+        show(&format!("{report}\n"));
     }
 }
 

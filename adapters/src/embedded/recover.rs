@@ -8,7 +8,7 @@ use a4co_core::embedded::{EmbeddedHost, ReplayError};
 use a4co_core::record::{self, DecodeError, Record, Snapshot};
 use a4co_core::time::Timestamp;
 use a4co_journal::{DiskError, Journal, OpenError, Options, OsDisk, ReadError, Reader, TornTail};
-use a4co_store::{StoreError, View};
+use a4co_store::{Reason, StoreError, View};
 
 use super::{EmbeddedConfig, journal_dir, store_dir};
 
@@ -153,14 +153,13 @@ fn open_view(config: &EmbeddedConfig, log_end: u64) -> Result<(View, Option<Stri
     };
     let opened = View::open(&store_dir(&config.data_dir), options)?;
     let beyond = opened.view.discard_if_beyond(log_end)?;
-    let why = beyond
-        .or(opened.why_rebuilt)
-        .map(|reason| reason.to_string());
+    let why = match beyond.or(opened.why_rebuilt) {
+        // Nothing is lost where there was nothing.
+        Some(Reason::New) if log_end == 0 => None,
+        why => why.map(|reason| reason.to_string()),
+    };
     if let Some(reason) = &why {
-        tracing::warn!(
-            reason,
-            "the store is not to be trusted and is rebuilt from the journal"
-        );
+        tracing::warn!(reason, "the store is rebuilt from the journal");
     }
     Ok((opened.view, why))
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use a4co_core::command::Command;
 use a4co_core::ids::{OrderId, PaymentId};
 use a4co_core::money::Amount;
+use a4co_core::order::OrderStatus;
 use a4co_core::payment::{Payment, PaymentCommand, RefundStatus};
 use a4co_core::rejection::Rejection;
 use a4co_core::row::Answer;
@@ -74,6 +75,7 @@ pub(super) async fn refund(
     let payment = state.ports()?.reads.payment(order_id)?;
     let payment = payment.ok_or_else(|| not_found(payment_id))?;
     let amount = parse_refund(&body, &payment)?;
+    confirmed(&state, order_id)?;
     let fingerprint = || {
         let canonical = Canonical::new("payments.refund/1").text(&payment_id.to_string());
         let canonical = canonical.option(amount, |to, amount| to.number(amount.minor()));
@@ -87,6 +89,19 @@ pub(super) async fn refund(
     let span = tracing::info_span!("order", %order_id);
     let wait = Wait::of(&headers);
     give_back(&state, command, wait).instrument(span).await
+}
+
+/// Only a confirmed order is refunded by hand: before that, the saga itself gives back what
+/// has to be given back.
+fn confirmed(state: &HttpState, order_id: OrderId) -> Result<(), Problem> {
+    let order = state.ports()?.reads.order(order_id)?;
+    match order.map(|order| order.status) {
+        Some(OrderStatus::Confirmed) | None => Ok(()),
+        Some(status) => Err(Problem::new(
+            Code::PaymentNotRefundable,
+            format!("the order is {status}; only a confirmed order's payment can be refunded"),
+        )),
+    }
 }
 
 fn parse_refund(body: &[u8], payment: &Payment) -> Result<Option<Amount>, Problem> {
