@@ -59,14 +59,15 @@ fn main() {
     println!("disk: {} MB", view.disk_bytes() >> 20);
 
     let last = sequences * ORDERS_PER_SEQUENCE - 1;
-    let begin = Instant::now();
+    let (begin, cpu) = (Instant::now(), cpu_seconds());
     for step in 0..10_000 {
         let number = step * 7919 % last;
         assert!(view.order(order_id(number, random)).unwrap().is_some());
     }
     println!(
-        "read by id: {:.1} µs",
-        begin.elapsed().as_secs_f64() * 100.0
+        "read by id: {:.1} µs, cpu {:.1} µs",
+        begin.elapsed().as_secs_f64() * 100.0,
+        (cpu_seconds() - cpu) * 100.0
     );
     let begin = Instant::now();
     let customer = CustomerId::parse("customer-17").unwrap();
@@ -83,11 +84,12 @@ fn main() {
     view.close().unwrap();
     drop(view);
     println!("closed; resident {} MB", resident_mb());
-    let begin = Instant::now();
+    let (begin, cpu) = (Instant::now(), cpu_seconds());
     let opened = View::open(folder, Options::default()).unwrap();
     println!(
-        "reopened in {:?}: applied {}, resident {} MB",
+        "reopened in {:?}, cpu {:.1} s: applied {}, resident {} MB",
         begin.elapsed(),
+        cpu_seconds() - cpu,
         opened.applied,
         resident_mb()
     );

@@ -56,7 +56,7 @@ impl Default for Options {
             boot_id_path: PathBuf::from("/proc/sys/kernel/random/boot_id"),
             apply_every: Duration::from_millis(100),
             overlay_rows_max: 200_000,
-            overlay_bytes_max: 256 << 20,
+            overlay_bytes_max: 128 << 20,
             free_floor_bytes: 64 << 20,
             retry_every: Duration::from_millis(500),
             free_space: Arc::new(free_bytes),

@@ -410,6 +410,43 @@ mod tests {
         }
     }
 
+    /// A split that stopped half-way leaves entries in the lower run that are void, and stay
+    /// void when the run that has them is emptied.
+    #[test]
+    fn what_was_moved_does_not_come_back() {
+        let db = open();
+        let edits = |keys: std::ops::RangeInclusive<u8>, value: Option<&[u8]>| {
+            let edit = |key| (vec![key], value.map(<[u8]>::to_vec));
+            keys.map(edit).collect::<Vec<Edit>>()
+        };
+        let insert = |db: &Db, (key, value): Edit| {
+            match value {
+                Some(value) => db.insert(key, value)?,
+                None => db.remove(key)?,
+            };
+            Ok(())
+        };
+        SMALL.edit(&db, &edits(2..=5, Some(b"v")), insert).unwrap();
+        // Comes first, so that the run is split in the middle; only one part is written.
+        let mut writes = 0;
+        let stopped = SMALL.edit(&db, &edits(1..=1, Some(b"v")), |db, operation| {
+            writes += 1;
+            let stops = writes > 2;
+            if stops {
+                Err(degraded("stopped"))
+            } else {
+                insert(db, operation)
+            }
+        });
+        assert!(stopped.is_err());
+        let there: Vec<u8> = all(&db, &[], &[0xff]).0.into_keys().flatten().collect();
+        assert_eq!(there, [2, 3, 4, 5]);
+        SMALL.edit(&db, &edits(3..=5, None), insert).unwrap();
+        let (forth, back) = all(&db, &[], &[0xff]);
+        assert_eq!(forth.into_keys().collect::<Vec<_>>(), [[2]]);
+        assert_eq!(back.into_keys().collect::<Vec<_>>(), [[2]]);
+    }
+
     #[test]
     fn what_is_appended_fills_runs_and_what_comes_between_leaves_room() {
         let entries: Vec<Entry<'_>> = (0..9).map(|_| (&b"k"[..], &b"v"[..])).collect();

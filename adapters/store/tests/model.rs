@@ -7,17 +7,18 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use a4co_core::inventory::ReservationStatus;
 use a4co_core::order::{Order, OrderStatus};
 use a4co_core::row::{Row, RowKey};
 use a4co_core::time::Timestamp;
-use a4co_store::{OrderQuery, View};
+use a4co_store::{Options, OrderQuery, View};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use common::{answer, at, customer, open, order, order_id, payment, product, reservation};
+use common::{answer, at, customer, options, order, order_id, payment, product, reservation};
 
 const WAIT: Duration = Duration::from_secs(30);
 /// Few of each, so that they meet.
@@ -27,6 +28,8 @@ const ORDERS: u64 = 60;
 enum Action {
     Publish(Vec<Change>),
     Apply,
+    /// What is published from here on stays in memory, until the next of the others.
+    Pause,
     Reopen,
     /// Older than this, so many at a time.
     Prune(u64, usize),
@@ -80,6 +83,7 @@ fn actions() -> impl Strategy<Value = Action> {
     prop_oneof![
         8 => vec(changes(), 0..40).prop_map(Action::Publish),
         3 => Just(Action::Apply),
+        3 => Just(Action::Pause),
         1 => Just(Action::Reopen),
         2 => (0..60_u64, 1..30_usize).prop_map(|(before, limit)| Action::Prune(before, limit)),
         4 => filters().prop_map(Action::List),
@@ -248,16 +252,29 @@ proptest! {
     #[test]
     fn the_view_is_a_map(actions in vec(actions(), 1..40)) {
         let folder = tempfile::tempdir().unwrap();
-        let mut view = open(folder.path()).view;
+        let free = Arc::new(AtomicU64::new(u64::MAX));
+        let open = || {
+            let free = free.clone();
+            let options = Options {
+                free_space: Arc::new(move |_| Ok(free.load(Ordering::SeqCst))),
+                ..options()
+            };
+            View::open(folder.path(), options).unwrap()
+        };
+        let mut view = open().view;
         let mut model = Model::default();
         for action in actions {
+            if matches!(action, Action::Apply | Action::Reopen | Action::Prune(..)) {
+                free.store(u64::MAX, Ordering::SeqCst);
+            }
             match action {
+                Action::Pause => free.store(0, Ordering::SeqCst),
                 Action::Publish(changes) => model.publish(&view, &changes),
                 Action::Apply => assert!(view.wait_applied(model.sequence, WAIT)),
                 Action::Reopen => {
                     view.close().unwrap();
                     drop(view);
-                    let opened = open(folder.path());
+                    let opened = open();
                     if model.sequence > 0 {
                         assert_eq!(opened.why_rebuilt, None);
                     }
@@ -288,6 +305,7 @@ proptest! {
             }
             model.check(&view);
         }
+        free.store(u64::MAX, Ordering::SeqCst);
         view.close().unwrap();
     }
 }
