@@ -24,6 +24,7 @@ use crate::inventory::InventoryParticipant;
 use crate::limits::RECORD_BYTES_SOFT_MAX;
 use crate::order::OrderParticipant;
 use crate::payment::PaymentParticipant;
+use crate::planted::planted;
 use crate::record::{OwnedFact, Record, Snapshot, encode_record};
 use crate::rejection::Rejection;
 use crate::row::{Row, RowKey};
@@ -167,7 +168,9 @@ impl EmbeddedHost {
             (self.payment.replay(payment, rows))
                 .map_err(|have| refused(ParticipantId::Payment, have, payment.after))?,
         );
-        self.note_unread(record);
+        if !planted!("unread_lost_at_restart") {
+            self.note_unread(record);
+        }
         Ok(changed)
     }
 
@@ -210,7 +213,9 @@ impl EmbeddedHost {
                 self.payment.time(now);
             }
             HostInput::Committed => self.on_committed(),
-            HostInput::Room(has_room) => self.has_room = has_room,
+            HostInput::Room(has_room) => {
+                self.has_room = has_room || planted!("full_disk_takes_orders");
+            }
         }
         self.run(now);
     }
@@ -251,7 +256,11 @@ impl EmbeddedHost {
             order: self.order.part()?,
             inventory: self.inventory.part()?,
             payment: self.payment.part()?,
-            unread: self.unread.iter().cloned().collect(),
+            unread: if planted!("unread_lost_in_snapshot") {
+                Vec::new()
+            } else {
+                self.unread.iter().cloned().collect()
+            },
         })
     }
 
@@ -392,7 +401,7 @@ impl EmbeddedHost {
         let is_empty = self.order.frame().is_empty()
             && self.inventory.frame().is_empty()
             && self.payment.frame().is_empty();
-        if self.in_flight.is_some() || is_empty {
+        if (self.in_flight.is_some() && !planted!("pipelined_appends")) || is_empty {
             return None;
         }
         let (order, mut rows) = self.order.take_frame();
@@ -414,7 +423,12 @@ impl EmbeddedHost {
         let Some(committed) = self.in_flight.take() else {
             return;
         };
-        self.outputs.push_back(HostOutput::Publish(committed.rows));
+        if !planted!("rows_not_shown_at_all") {
+            self.outputs.push_back(HostOutput::Publish(committed.rows));
+        }
+        if planted!("open_frame_counts_as_durable") {
+            self.order.durable(self.order.decided());
+        }
         self.order.durable(committed.order);
         self.inventory.durable(committed.inventory);
         self.payment.durable(committed.payment);

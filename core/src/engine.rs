@@ -22,6 +22,7 @@ use crate::decider::{Fact, Input, Participant, Recorded};
 use crate::gateway::{GatewayCall, GatewayOperation, GatewayOutcome};
 use crate::ids::{OrderId, Sequence};
 use crate::limits::DEADLINES_PER_INPUT_MAX;
+use crate::planted::planted;
 use crate::record::{Cursors, EncodedFrame, Frame, Part, encode_into};
 use crate::rejection::Rejection;
 use crate::row::{AnswerRecord, Row, RowKey};
@@ -125,7 +126,11 @@ impl<P: Participant> Engine<P> {
             settings,
             state: part.state,
             // A clock that is behind that of the process before never takes time back.
-            now: part.decided_at,
+            now: if planted!("time_lost_at_restart") {
+                Timestamp::UNIX_EPOCH
+            } else {
+                part.decided_at
+            },
             decided_at: part.decided_at,
             durable: part.last,
             decided: part.last,
@@ -227,10 +232,14 @@ impl<P: Participant> Engine<P> {
     pub fn start(&mut self, now: Timestamp) {
         self.observe(now);
         for order_id in P::order_ids(&self.state) {
-            if let Some(deadline) = P::deadline(&self.state, order_id) {
+            if let Some(deadline) = P::deadline(&self.state, order_id)
+                && !planted!("timers_lost_at_restart")
+            {
                 self.deadlines.set(order_id, Some(deadline));
             }
-            self.owe(order_id);
+            if !planted!("calls_lost_at_restart") {
+                self.owe(order_id);
+            }
         }
     }
 
@@ -255,6 +264,9 @@ impl<P: Participant> Engine<P> {
         let absent = core::mem::take(&mut self.absent_upstream);
         if let Some(key) = self.missing(&input, &absent) {
             self.absent_upstream = absent;
+            if planted!("cursor_saved_before_commit") {
+                self.cursors.advance(from, sequence);
+            }
             self.wait_for(key, Waiting::Upstream, BTreeSet::new());
             return Upstream::Blocked;
         }
@@ -333,6 +345,9 @@ impl<P: Participant> Engine<P> {
                 break;
             };
             self.decide(Input::Deadline(order_id));
+            while planted!("one_timer_loses_the_others")
+                && self.deadlines.pop_due(self.now).is_some()
+            {}
         }
         while let Some(order_id) = self.calls_due.pop_due(self.now) {
             self.owe(order_id);
@@ -381,7 +396,11 @@ impl<P: Participant> Engine<P> {
 
     fn observe(&mut self, now: Timestamp) {
         // A clock that jumps back never takes a deadline or an event's time back.
-        self.now = self.now.max(now);
+        self.now = if planted!("clock_that_jumps_back") {
+            now
+        } else {
+            self.now.max(now)
+        };
     }
 
     fn on_command(&mut self, request: RequestId, command: P::Command, absent: BTreeSet<RowKey>) {
@@ -389,7 +408,9 @@ impl<P: Participant> Engine<P> {
             let key = RowKey::Answer(P::ID, idempotency.key.clone());
             match P::row(&self.state, &key) {
                 Some(Row::Answer(record)) => {
-                    let result = if record.fingerprint == idempotency.fingerprint {
+                    let result = if record.fingerprint == idempotency.fingerprint
+                        || planted!("kept_answer_of_another_request")
+                    {
                         Ok(record.answer)
                     } else {
                         Err(Rejection::IdempotencyKeyReused)
@@ -444,7 +465,9 @@ impl<P: Participant> Engine<P> {
                 at: self.now,
                 answer: answer.clone(),
             };
-            self.record(alloc::vec![P::answered(record)], None);
+            if !planted!("answer_not_kept") {
+                self.record(alloc::vec![P::answered(record)], None);
+            }
             // Whoever was told that this answer does not exist has to look again.
             let key = RowKey::Answer(P::ID, idempotency.key.clone());
             for (_, absent) in self.waiting.values_mut().flatten() {
@@ -494,7 +517,7 @@ impl<P: Participant> Engine<P> {
 
     fn missing(&self, input: &Input<'_, P::Command>, absent: &BTreeSet<RowKey>) -> Option<RowKey> {
         P::needs(input)
-            .filter(|need| need.may_exist)
+            .filter(|need| need.may_exist && !planted!("tombstone_forgotten"))
             .map(|need| need.key)
             .filter(|key| !P::holds(&self.state, key) && !absent.contains(key))
     }
@@ -519,8 +542,10 @@ impl<P: Participant> Engine<P> {
             return;
         }
         if let Some(key) = need
-            && (self.borrowed.remove(key) || self.would_have_left(key))
+            && (self.borrowed.remove(key)
+                || (self.would_have_left(key) && !planted!("recall_forgotten")))
             && let Some(recalled) = P::row(&self.state, key).and_then(P::recalled)
+            && !planted!("fetched_row_changed_unrecorded")
         {
             self.push(recalled);
         }
@@ -550,6 +575,12 @@ impl<P: Participant> Engine<P> {
             event,
         };
         self.apply(&recorded);
+        if planted!("state_only_in_memory")
+            && !self.frame.is_empty()
+            && !P::holds(&self.state, &RowKey::Order(OrderId::from_bytes([0; 16])))
+        {
+            return;
+        }
         self.encoded = encode_into(&recorded, core::mem::take(&mut self.encoded));
         self.frame.push(recorded);
     }
@@ -566,7 +597,7 @@ impl<P: Participant> Engine<P> {
 
     /// Makes the gateway call that the order's payment owes: now, or when it is due.
     fn owe(&mut self, order_id: OrderId) {
-        if self.calling.contains_key(&order_id) {
+        if self.calling.contains_key(&order_id) && !planted!("two_calls_at_once") {
             return; // one call at a time: its answer brings us back here
         }
         match P::owed_call(&self.state, &self.settings, order_id) {
@@ -575,7 +606,12 @@ impl<P: Participant> Engine<P> {
             Some((_, call)) => {
                 self.calls_due.set(order_id, None);
                 self.calling.insert(order_id, call.operation);
-                self.hold(EngineOutput::CallGateway(Box::new(call)));
+                let call = EngineOutput::CallGateway(Box::new(call));
+                if planted!("call_before_fsync") {
+                    self.ready.push_back(call);
+                } else {
+                    self.hold(call);
+                }
             }
         }
     }
@@ -589,7 +625,7 @@ impl<P: Participant> Engine<P> {
 
     /// Lets an output leave once all that was decided so far is durable.
     fn hold(&mut self, output: EngineOutput) {
-        if self.decided <= self.durable {
+        if self.decided <= self.durable || planted!("reply_before_fsync") {
             self.ready.push_back(output);
         } else {
             self.held.push_back((self.decided, output));
@@ -600,7 +636,7 @@ impl<P: Participant> Engine<P> {
         let touched = core::mem::take(&mut self.touched);
         let mut rows = Vec::with_capacity(if wanted { touched.len() } else { 0 });
         for key in touched {
-            if wanted {
+            if wanted && !(planted!("row_not_shown") && matches!(key, RowKey::Reservation(_))) {
                 rows.extend(P::row(&self.state, &key));
             }
             self.leaving.push_back((self.decided, key));
@@ -620,7 +656,7 @@ impl<P: Participant> Engine<P> {
             if self.touched.contains(&key) || !P::may_leave(&self.state, &key, self.durable) {
                 continue;
             }
-            if self.waiting.contains_key(&key) {
+            if self.waiting.contains_key(&key) && !planted!("stale_look_up") {
                 // It is being looked up, perhaps from before it was there: what is in
                 // memory is newer than the answer to come.
                 self.borrowed.insert(key);

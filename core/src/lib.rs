@@ -26,6 +26,10 @@ pub mod limits;
 pub mod money;
 pub mod order;
 pub mod payment;
+#[cfg(not(feature = "planted"))]
+mod planted;
+#[cfg(feature = "planted")]
+pub mod planted;
 pub mod record;
 pub mod rejection;
 pub mod row;

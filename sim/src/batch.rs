@@ -90,6 +90,13 @@ fn run_sum(
     sum.into_inner().unwrap_or_default()
 }
 
+/// The first of so many seeds that fails.
+#[cfg(feature = "planted")]
+pub(crate) fn first_failure(from: u64, seeds: u64, jobs: usize) -> Option<(u64, Failure)> {
+    let sum = run_sum(from, Some(from + seeds), None, jobs, false, &|_, _| {});
+    sum.failures.into_iter().next()
+}
+
 /// Runs many seeds and reports.
 pub(crate) fn run(from: u64, to: Option<u64>, minutes: Option<u64>, options: &Options) -> ExitCode {
     let started = Instant::now();

@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use crate::plan::Plan;
 use crate::run::{Outcome, run};
 use crate::verdict::Failure;
-use crate::{batch, scenario, shrink, swarm};
+use crate::{batch, scenario, scoreboard, shrink, swarm};
 
 /// Bad usage.
-const EXIT_USAGE: u8 = 2;
+pub(crate) const EXIT_USAGE: u8 = 2;
 
 const HELP: &str = "\
 The deterministic simulator of the order engine: one seed, one run, byte for byte.
@@ -21,6 +21,9 @@ usage: sim [--seed N | --seeds A..B | --minutes M | --scenario NAME | --plan FIL
   --minutes M       runs of ever new seeds, from --from S on (0), for M minutes
   --scenario NAME   a run written by hand; `--scenario list` names them
   --plan FILE       a run of a plan from a file, as --print-plan writes it
+
+  --scoreboard      mistakes planted in a build made for it: which check sees each, and after
+                    how many seeds; one that is not seen is a failure (--bug NAME: only that one)
 
   --jobs J          runs at once, for --seeds and --minutes (the machine's cores)
   --trace           one line an event: simulated time, where, what
@@ -46,6 +49,8 @@ pub enum Runs {
     Scenario(String),
     /// From a file.
     Plan(String),
+    /// The planted mistakes.
+    Scoreboard,
 }
 
 /// The command line, parsed.
@@ -65,6 +70,8 @@ pub struct Options {
     pub shrink: bool,
     /// Go on after a failure.
     pub keep_going: bool,
+    /// One planted mistake.
+    pub bug: Option<String>,
 }
 
 fn number(text: Option<&String>, name: &str) -> Result<u64, String> {
@@ -88,6 +95,7 @@ impl Options {
             print_plan: false,
             shrink: false,
             keep_going: false,
+            bug: None,
         };
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {
@@ -121,6 +129,11 @@ impl Options {
                 "--trace" => options.trace = true,
                 "--print-plan" => options.print_plan = true,
                 "--shrink" => options.shrink = true,
+                "--scoreboard" => options.runs = Runs::Scoreboard,
+                "--bug" => {
+                    let name = rest.next().ok_or("--bug needs a name")?;
+                    options.bug = Some(name.clone());
+                }
                 "--keep-going" => options.keep_going = true,
                 other => return Err(format!("{other:?} is no option")),
             }
@@ -171,6 +184,7 @@ fn execute(options: &Options) -> Result<ExitCode, String> {
             Ok(one(&plan, &format!("--plan {file}"), options))
         }
         Runs::Seeds(from, to) => Ok(batch::run(*from, Some(*to), None, options)),
+        Runs::Scoreboard => Ok(scoreboard::run(options)),
         Runs::Minutes(minutes) => Ok(batch::run(options.from, None, Some(*minutes), options)),
     }
 }

@@ -3,10 +3,13 @@
 
 use a4co_core::invariants::Phase;
 use a4co_core::inventory::ReservationStatus;
+use a4co_core::order::SagaState;
+use a4co_core::payment::PaymentPhase;
+use a4co_core::time::{Millis, Timestamp};
 
 use crate::gateway::Charge;
 use crate::trace::Node;
-use crate::verdict::{Checked, safety};
+use crate::verdict::{Checked, liveness, safety};
 use crate::world::World;
 
 impl World<'_> {
@@ -68,6 +71,46 @@ impl World<'_> {
         None
     }
 
+    /// Once nothing fails any more, no deadline passes unnoticed.
+    pub(crate) fn check_timers(&self) -> Checked {
+        let knobs = &self.plan.knobs;
+        let slack_ms = 5_000 + (8 * knobs.append_us + 4 * knobs.fetch_us) / 1000;
+        let Some(process) = &self.process else {
+            return Ok(());
+        };
+        if self.now_us < process.started_us + slack_ms * 1000 {
+            return Ok(());
+        }
+        let now = self.engine_now();
+        let late = |at: Timestamp| at.saturating_add(Millis::new(slack_ms)) < now;
+        for order in self.audit.orders() {
+            let order_id = order.order_id;
+            let may_time_out = matches!(
+                order.saga,
+                SagaState::Started | SagaState::PaymentProcessing
+            );
+            if may_time_out && late(order.deadline_at) {
+                let why = format!("order {order_id} is {} at {now}", order.saga);
+                return Err(liveness("deadline_is_served", why));
+            }
+            if let Some(held) = self.audit.reservation(order_id)
+                && held.status == ReservationStatus::Active
+                && late(held.expires_at)
+            {
+                let why = format!("order {order_id} holds stock at {now}");
+                return Err(safety("no_hold_outlives_its_end", why));
+            }
+            if let Some(payment) = self.audit.payment(order_id)
+                && payment.phase == PaymentPhase::Charging
+                && late(payment.deadline_at)
+            {
+                let why = format!("order {order_id} is still charged at {now}");
+                return Err(liveness("deadline_is_served", why));
+            }
+        }
+        Ok(())
+    }
+
     /// Nothing to do here but wait; a wild capture is reported again.
     pub(crate) fn nudge_world(&mut self) {
         let behind: Vec<_> = self
@@ -109,6 +152,9 @@ impl World<'_> {
     }
 
     fn check_at_rest(&mut self) -> Checked {
+        if crate::scoreboard::canary_sings() {
+            return Err(safety("canary", "a mistake that every run must see"));
+        }
         let now = self.engine_now();
         self.audit
             .at_rest(Phase::Quiescent { now }, &self.gateway)?;

@@ -30,6 +30,7 @@ mod recovery;
 pub mod rng;
 mod run;
 pub mod scenario;
+mod scoreboard;
 pub mod shrink;
 mod store;
 pub mod swarm;

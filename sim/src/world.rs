@@ -419,6 +419,7 @@ impl<'p> World<'p> {
     }
 
     fn on_settle(&mut self) -> Result<bool, Failure> {
+        self.check_timers()?;
         let why = match self.still_open() {
             None => return self.finish().map(|()| true),
             Some(why) => why,

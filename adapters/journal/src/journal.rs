@@ -10,6 +10,7 @@ use crate::format::{
     max_payload_bytes, record_bytes,
 };
 use crate::layout::{SEGMENT_UNFINISHED, SPARE, segment_name};
+use crate::planted::planted;
 use crate::reader::{Reader, Records};
 use crate::retain::{Keep, Retained, Retainer};
 use crate::shared::{Shared, remove_unfinished, write_zeros};
@@ -122,10 +123,19 @@ impl<D: Disk> Journal<D> {
             Err(error) if error.is_full() => return Err(self.undo_partial_write(error)),
             Err(error) => return Err(AppendError::WriteFailed(error)),
         }
-        self.segment
-            .file
-            .sync_data()
-            .map_err(AppendError::SyncFailed)?;
+        if !planted!("append_without_sync") {
+            self.segment
+                .file
+                .sync_data()
+                .or_else(|error| {
+                    if planted!("failed_sync_is_success") {
+                        Ok(())
+                    } else {
+                        Err(error)
+                    }
+                })
+                .map_err(AppendError::SyncFailed)?;
+        }
         self.segment.offset += self.buffer.len() as u64;
         self.position = next;
         self.shared
@@ -143,6 +153,7 @@ impl<D: Disk> Journal<D> {
         let end = offset + self.buffer.len() as u64;
         match file.read_at(*offset, &mut self.buffer) {
             Ok(read) if is_zero(&self.buffer[..read]) => return AppendError::Full(full),
+            Ok(_) if planted!("full_record_stays_in_part") => return AppendError::Full(full),
             Ok(_) => {}
             Err(error) => return AppendError::WriteFailed(error),
         }
@@ -193,7 +204,9 @@ impl<D: Disk> Journal<D> {
         disk.rename(SPARE, &segment_name(header.first))
             .map_err(full_or_failed)?;
         self.shared.spare_is_ready.store(false, Ordering::Release);
-        disk.sync_dir().map_err(AppendError::SyncFailed)?;
+        if !planted!("spare_taken_without_sync") {
+            disk.sync_dir().map_err(AppendError::SyncFailed)?;
+        }
         Ok(file)
     }
 
@@ -286,7 +299,9 @@ pub(crate) fn make_segment<D: Disk>(
         remove_unfinished(disk, SEGMENT_UNFINISHED);
         full_or_failed(error)
     })?;
-    disk.sync_dir().map_err(AppendError::SyncFailed)?;
+    if !planted!("folder_not_synced_after_roll") {
+        disk.sync_dir().map_err(AppendError::SyncFailed)?;
+    }
     Ok(file)
 }
 

@@ -28,6 +28,10 @@ mod journal;
 mod layout;
 mod open;
 mod os_disk;
+#[cfg(not(feature = "planted"))]
+mod planted;
+#[cfg(feature = "planted")]
+pub mod planted;
 mod reader;
 mod retain;
 mod scan;

@@ -12,6 +12,7 @@ use crate::format::{
 };
 use crate::journal::{Journal, Segment, make_segment};
 use crate::layout::{Layout, SPARE, segment_name};
+use crate::planted::planted;
 use crate::reader::{Records, newest_snapshot};
 use crate::scan::{SegmentReader, Tail};
 use crate::shared::{Shared, write_zeros};
@@ -240,10 +241,14 @@ fn reopen<D: Disk>(
         }),
         Tail::Clean | Tail::Broken { .. } => None,
     };
-    if let Some(torn) = &torn_tail {
+    if let Some(torn) = &torn_tail
+        && !planted!("torn_tail_stays")
+    {
         write_zeros(&file, torn.offset, torn.offset + torn.bytes)?;
     }
-    if let Some(start) = last_record {
+    if let Some(start) = last_record
+        && !planted!("last_record_not_written_anew")
+    {
         let length = usize::try_from(offset - start).unwrap_or_default();
         let mut record = vec![0; length];
         file.read_at(start, &mut record)?;

@@ -7,6 +7,7 @@ use crate::disk::{Disk, DiskError, DiskFile};
 use crate::error::{DamageKind, ReadError, SnapshotError};
 use crate::format::{Position, SNAPSHOT_HEADER_BYTES, SnapshotHeader};
 use crate::layout::{Layout, SNAPSHOT_UNFINISHED, SnapshotFile, snapshot_name};
+use crate::planted::planted;
 use crate::shared::{Shared, remove_unfinished};
 
 /// How many of the newest snapshots are always kept: one, and one to fall back to.
@@ -75,7 +76,10 @@ impl<D: Disk> SnapshotWriter<D> {
         payload: &[u8],
     ) -> Result<(), SnapshotError> {
         let disk = &self.shared.disk;
-        write_snapshot(disk, SNAPSHOT_UNFINISHED, position, payload)?.sync_data()?;
+        let file = write_snapshot(disk, SNAPSHOT_UNFINISHED, position, payload)?;
+        if !planted!("snapshot_not_synced") {
+            file.sync_data()?;
+        }
         disk.rename(SNAPSHOT_UNFINISHED, name)?;
         disk.sync_dir()?;
         Ok(())

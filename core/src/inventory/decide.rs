@@ -14,6 +14,7 @@ use crate::gateway::GatewayCall;
 use crate::ids::{OrderId, ParticipantId, ProductId, Sequence};
 use crate::limits::STOCK_UNITS_MAX;
 use crate::order::{CancelReason, NewOrder, OrderEvent, Shortage};
+use crate::planted::planted;
 use crate::rejection::Rejection;
 use crate::row::{Answer, AnswerRecord, Row, RowKey};
 use crate::settings::Settings;
@@ -260,7 +261,7 @@ fn adjust(
             max: STOCK_UNITS_MAX,
         });
     }
-    if on_hand < i128::from(reserved) {
+    if on_hand < i128::from(reserved) && !(planted!("write_off_takes_reserved") && on_hand >= 0) {
         let on_hand = i64::try_from(on_hand).unwrap_or(i64::MIN);
         return Err(Rejection::StockBelowReserved { on_hand, reserved });
     }
@@ -322,14 +323,28 @@ fn reserve(
     now: Timestamp,
 ) -> InventoryEvent {
     let lines = by_product(order);
-    let shortages = shortages(state, &lines);
-    if !shortages.is_empty() {
+    let mut shortages = shortages(state, &lines);
+    if planted!("lines_checked_one_by_one") {
+        shortages.retain(|short| {
+            let mut of_product = order
+                .lines
+                .iter()
+                .filter(|it| it.product_id == short.product_id);
+            of_product.any(|line| u64::from(line.quantity) > short.available)
+        });
+    }
+    let takes_what_there_is =
+        planted!("check_and_reserve_not_atomic") && shortages.len() < lines.len();
+    if !shortages.is_empty() && !takes_what_there_is {
         return InventoryEvent::InventoryOutOfStock {
             order_id,
             shortages,
         };
     }
-    let hold_ms = order.hints.hold_ms.unwrap_or(settings.hold_ms);
+    let mut hold_ms = order.hints.hold_ms.unwrap_or(settings.hold_ms);
+    if planted!("hold_shorter_than_payment") {
+        hold_ms = settings.payment_timeout_ms;
+    }
     InventoryEvent::InventoryReserved {
         order_id,
         lines,
@@ -358,13 +373,20 @@ fn shortages(state: &InventoryState, lines: &[HeldLine]) -> Vec<Shortage> {
         let available = state
             .product(&line.product_id)
             .map_or(0, |product| product.available());
-        (available < line.quantity).then(|| Shortage {
-            product_id: line.product_id.clone(),
-            requested: line.quantity,
-            available,
+        (available + u64::from(planted!("last_unit_sold_twice")) < line.quantity).then(|| {
+            Shortage {
+                product_id: line.product_id.clone(),
+                requested: line.quantity,
+                available,
+            }
         })
     };
-    lines.iter().filter_map(short).collect()
+    let named = if planted!("only_first_shortage_named") {
+        1
+    } else {
+        usize::MAX
+    };
+    lines.iter().filter_map(short).take(named).collect()
 }
 
 fn commit(state: &InventoryState, order_id: OrderId) -> InventoryEvent {
@@ -412,6 +434,12 @@ fn release(
         None => ReleaseReason::NeverHeld,
         // A saga asks for a commit or for an undo, never for both; what is sold stays so.
         Some(known) if known.status == ReservationStatus::Confirmed => return Vec::new(),
+        Some(known)
+            if planted!("release_of_expired_says_nothing")
+                && known.status == ReservationStatus::OutOfStock =>
+        {
+            return Vec::new();
+        }
         Some(_) => ReleaseReason::Compensation(reason.clone()),
     };
     vec![InventoryEvent::InventoryReleased { order_id, reason }]

@@ -12,6 +12,7 @@ use crate::decider::Recorded;
 use crate::ids::{IdempotencyKey, OrderId, ProductId, Sequence};
 use crate::money::{Amount, Currency};
 use crate::order::Shortage;
+use crate::planted::planted;
 use crate::row::AnswerRecord;
 use crate::time::{Millis, Timestamp};
 
@@ -319,7 +320,9 @@ impl InventoryState {
             if !retaken {
                 product.reserved = product.reserved.saturating_sub(line.quantity);
             }
-            product.on_hand = product.on_hand.saturating_sub(line.quantity);
+            if !planted!("sold_units_stay_on_hand") {
+                product.on_hand = product.on_hand.saturating_sub(line.quantity);
+            }
             product.sold = product.sold.saturating_add(line.quantity);
         }
     }
@@ -336,13 +339,17 @@ impl InventoryState {
             return;
         };
         held.version = sequence;
-        if held.status != ReservationStatus::Active {
+        let is_again = planted!("released_twice") && held.status == ReservationStatus::Expired;
+        if held.status != ReservationStatus::Active && !is_again {
             return;
         }
         held.status = to;
         held.released_at = Some(at);
         let lines = held.lines.clone();
-        for line in lines.iter() {
+        let skipped = usize::from(
+            planted!("released_units_stay_reserved") && to == ReservationStatus::Released,
+        );
+        for line in lines.iter().skip(skipped) {
             let product = self.product_mut(&line.product_id, sequence);
             product.reserved = product.reserved.saturating_sub(line.quantity);
         }

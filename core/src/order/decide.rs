@@ -13,6 +13,7 @@ use crate::gateway::GatewayCall;
 use crate::ids::{OrderId, ParticipantId, Sequence};
 use crate::inventory::InventoryEvent;
 use crate::payment::{PaymentEvent, PaymentFailure};
+use crate::planted::planted;
 use crate::rejection::Rejection;
 use crate::row::{Answer, AnswerRecord, Row, RowKey};
 use crate::settings::Settings;
@@ -216,8 +217,15 @@ fn on_create(
 ) -> Decision {
     // The duplicate check comes before every other check: a retry is answered like
     // the first time, whatever has become of the order or of the load meanwhile.
+    if planted!("state_check_before_duplicate_check")
+        && state.orders.len() >= settings.max_active_orders
+    {
+        return Err(Rejection::Overloaded);
+    }
     if let Some(existing) = state.order(create.order_id) {
-        return if existing.order.fingerprint == create.order.fingerprint {
+        return if existing.order.fingerprint == create.order.fingerprint
+            || planted!("fingerprint_not_compared")
+        {
             Ok(Vec::new())
         } else {
             Err(Rejection::IdempotencyKeyReused)
@@ -235,7 +243,13 @@ fn on_create(
 
 fn on_cancel(order: &Order, reason: CancelReason) -> Decision {
     match order.saga {
+        SagaState::PaymentProcessing if planted!("cancel_says_ok_and_does_nothing") => {
+            Ok(Vec::new())
+        }
         SagaState::Started | SagaState::PaymentProcessing => {
+            Ok(vec![compensate(order, reason, undo_all(order))])
+        }
+        SagaState::Completed if planted!("confirmed_order_is_cancelled") => {
             Ok(vec![compensate(order, reason, undo_all(order))])
         }
         SagaState::Compensating | SagaState::Compensated => Ok(Vec::new()),
@@ -264,7 +278,10 @@ fn on_deadline(order: &Order, now: Timestamp) -> Vec<OrderEvent> {
         vec![compensate(
             order,
             CancelReason::SagaTimedOut,
-            undo_all(order),
+            Undo {
+                stock: true,
+                payment: order.payment_requested && !planted!("time_out_keeps_the_charge"),
+            },
         )]
     } else {
         Vec::new()
@@ -282,7 +299,11 @@ fn on_inventory(
         (SagaState::Started, InventoryEvent::InventoryReserved { .. }) => {
             vec![OrderEvent::PaymentRequested {
                 order_id,
-                amount: order.order.total,
+                amount: if planted!("payment_asked_without_total") {
+                    order.order.lines[0].unit_price
+                } else {
+                    order.order.total
+                },
                 currency: order.order.currency,
                 payment_method: order.order.payment_method.clone(),
                 hints: order.order.hints,
@@ -336,6 +357,12 @@ fn on_payment(order: &Order, event: &PaymentEvent) -> Vec<OrderEvent> {
     let order_id = order.order_id;
     match (order.saga, event) {
         (SagaState::PaymentProcessing, PaymentEvent::PaymentSucceeded { .. }) => {
+            if planted!("confirmed_before_committed") {
+                return vec![
+                    OrderEvent::CommitRequested { order_id },
+                    OrderEvent::OrderConfirmed { order_id },
+                ];
+            }
             vec![OrderEvent::CommitRequested { order_id }]
         }
         (
@@ -351,7 +378,7 @@ fn on_payment(order: &Order, event: &PaymentEvent) -> Vec<OrderEvent> {
                 order,
                 reason,
                 Undo {
-                    stock: true,
+                    stock: !planted!("decline_keeps_the_hold"),
                     payment: false,
                 },
             )]
@@ -361,7 +388,7 @@ fn on_payment(order: &Order, event: &PaymentEvent) -> Vec<OrderEvent> {
             PaymentEvent::PaymentFailed { .. } | PaymentEvent::PaymentCancelled { .. },
         ) => acknowledge(order, UndoPart::Payment),
         (SagaState::Compensating, PaymentEvent::PaymentRefunded { nothing_left, .. })
-            if *nothing_left =>
+            if *nothing_left || planted!("partial_refund_ends_the_undo") =>
         {
             acknowledge(order, UndoPart::Payment)
         }
@@ -409,7 +436,7 @@ fn acknowledge(order: &Order, part: UndoPart) -> Vec<OrderEvent> {
     }
     let order_id = order.order_id;
     let mut events = vec![OrderEvent::UndoAcknowledged { order_id, part }];
-    if undo.is_last(part) {
+    if undo.is_last(part) || planted!("compensated_before_acknowledged") {
         events.push(OrderEvent::OrderCancelled { order_id });
     }
     events

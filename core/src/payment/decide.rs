@@ -14,6 +14,7 @@ use crate::ids::{OrderId, ParticipantId, Sequence};
 use crate::limits::REFUNDS_PER_PAYMENT_MAX;
 use crate::money::Amount;
 use crate::order::OrderEvent;
+use crate::planted::planted;
 use crate::rejection::Rejection;
 use crate::row::{Answer, AnswerRecord, Row, RowKey};
 use crate::settings::Settings;
@@ -194,13 +195,14 @@ impl Participant for PaymentParticipant {
 
 fn on_refund(payment: &Payment, amount: Option<Amount>) -> Result<Vec<PaymentEvent>, Rejection> {
     let remaining = payment.refundable();
-    let is_refundable =
-        payment.phase == PaymentPhase::Captured && !payment.undo_requested && !remaining.is_zero();
+    let is_refundable = payment.phase == PaymentPhase::Captured
+        && (!payment.undo_requested || planted!("refund_while_undone"))
+        && !remaining.is_zero();
     if !is_refundable {
         return Err(Rejection::PaymentNotRefundable(payment.status()));
     }
     let amount = amount.unwrap_or(remaining);
-    if amount > remaining || amount <= Amount::ZERO {
+    if (amount > remaining && !planted!("refund_beyond_charge")) || amount <= Amount::ZERO {
         return Err(Rejection::RefundExceedsCharge { remaining });
     }
     let number = next_number(payment);
@@ -301,7 +303,11 @@ fn undo_payment(payment: &Payment) -> Vec<PaymentEvent> {
                 events.push(PaymentEvent::RefundRequested {
                     order_id,
                     number: next_number(payment),
-                    amount: remaining,
+                    amount: if planted!("second_undo_refunds_again") {
+                        payment.captured
+                    } else {
+                        remaining
+                    },
                     origin: RefundOrigin::Compensation,
                 });
             }

@@ -10,6 +10,7 @@ use super::state::{Payment, PaymentPhase, RefundStatus};
 use crate::gateway::{GatewayOperation, GatewayOutcome};
 use crate::ids::GatewayReference;
 use crate::money::Amount;
+use crate::planted::planted;
 use crate::settings::Settings;
 use crate::time::Timestamp;
 
@@ -33,7 +34,10 @@ pub(super) fn on_outcome(
         // A cancel that finds success: completion where the order still waits for it,
         // else a refund. Never silence.
         (PaymentPhase::Cancelling, GatewayOutcome::Succeeded { reference }) => {
-            if payment.undo_requested {
+            if planted!("success_after_timeout_dropped") {
+                return Vec::new();
+            }
+            if payment.undo_requested && !planted!("refund_branch_never_reached") {
                 captured_late(payment, reference)
             } else {
                 vec![succeeded(payment, reference)]
@@ -42,17 +46,32 @@ pub(super) fn on_outcome(
         (
             PaymentPhase::Failed | PaymentPhase::Cancelled,
             GatewayOutcome::Succeeded { reference },
-        ) if !payment.amount.is_zero() => captured_late(payment, reference),
+        ) if !payment.amount.is_zero() && !planted!("late_success_after_decline_dropped") => captured_late(payment, reference),
+        (PaymentPhase::Cancelling, GatewayOutcome::Unknown { .. }) if planted!("cancel_unknown_is_cancelled") => {
+            vec![PaymentEvent::PaymentCancelled {
+                order_id,
+                failure: PaymentFailure::Undone,
+                forestalled: None,
+            }]
+        }
         (PaymentPhase::Charging | PaymentPhase::Cancelling, GatewayOutcome::Rejected { code }) => {
             vec![PaymentEvent::PaymentFailed {
                 order_id,
                 failure: PaymentFailure::Declined { code: code.clone() },
             }]
         }
+        (PaymentPhase::Charging, GatewayOutcome::Unknown { .. }) if planted!("unknown_is_failure") => {
+            let failure = PaymentFailure::TimedOut;
+            vec![PaymentEvent::PaymentFailed { order_id, failure }]
+        }
         (PaymentPhase::Charging, GatewayOutcome::Cancelled) => {
             let failure = PaymentFailure::Declined {
                 code: Arc::from("cancelled_at_gateway"),
             };
+            vec![PaymentEvent::PaymentFailed { order_id, failure }]
+        }
+        (PaymentPhase::Charging, GatewayOutcome::NotFound) if planted!("not_found_is_failure") => {
+            let failure = PaymentFailure::TimedOut;
             vec![PaymentEvent::PaymentFailed { order_id, failure }]
         }
         (PaymentPhase::Cancelling, GatewayOutcome::Cancelled) => {
@@ -95,10 +114,17 @@ fn on_refund_outcome(
     let Some((pending, refund)) = payment.pending_refund() else {
         return Vec::new();
     };
-    if pending != number {
+    if pending != number && !planted!("refund_of_another_number_taken") {
         return Vec::new();
     }
     match outcome {
+        GatewayOutcome::Unknown { .. } if planted!("unknown_refund_is_refunded") => {
+            vec![PaymentEvent::RefundFailed {
+                order_id,
+                number,
+                code: Arc::from("unknown"),
+            }]
+        }
         GatewayOutcome::Refunded { reference } => {
             let before = payment.refunded();
             let given_back = before.checked_add(refund.amount).unwrap_or(Amount::MAX);
@@ -107,10 +133,13 @@ fn on_refund_outcome(
                 number,
                 amount: refund.amount,
                 reference: reference.clone(),
-                nothing_left: given_back == payment.captured,
+                nothing_left: given_back == payment.captured
+                    || planted!("nothing_left_is_always_said"),
             }]
         }
-        GatewayOutcome::Rejected { code } if refund.origin == RefundOrigin::Operator => {
+        GatewayOutcome::Rejected { code }
+            if refund.origin == RefundOrigin::Operator || planted!("refused_refund_is_over") =>
+        {
             let mut events = vec![PaymentEvent::RefundFailed {
                 order_id,
                 number,
@@ -161,7 +190,9 @@ fn try_again(
         GatewayOperation::Charge | GatewayOperation::Query
     );
     let parked = !has_end && tried >= settings.park_after_attempts;
-    let wait = if parked {
+    let wait = if parked && planted!("parked_is_forgotten") {
+        crate::time::Millis::MAX
+    } else if parked {
         settings.parked_retry_ms
     } else {
         wait_ms(settings, order_id, tried)

@@ -14,6 +14,7 @@ use crate::gateway::{GatewayCall, GatewayOperation};
 use crate::ids::{GatewayReference, IdempotencyKey, OrderId, PaymentMethodId, Sequence};
 use crate::money::{Amount, Currency};
 use crate::order::SandboxHints;
+use crate::planted::planted;
 use crate::row::AnswerRecord;
 use crate::settings::Settings;
 use crate::time::Timestamp;
@@ -197,10 +198,22 @@ impl Payment {
                 Some(GatewayOperation::Charge)
             }
             PaymentPhase::Charging => Some(GatewayOperation::Query),
+            PaymentPhase::Captured
+                if planted!("second_capture_on_webhook_race") && self.refunds.is_empty() =>
+            {
+                Some(GatewayOperation::Charge)
+            }
             PaymentPhase::Cancelling => Some(GatewayOperation::Cancel),
-            PaymentPhase::Captured => self
-                .pending_refund()
-                .map(|(number, _)| GatewayOperation::Refund { number }),
+            PaymentPhase::Captured => {
+                self.pending_refund()
+                    .map(|(number, _)| GatewayOperation::Refund {
+                        number: if planted!("retry_under_new_key") {
+                            number + self.attempts
+                        } else {
+                            number
+                        },
+                    })
+            }
             PaymentPhase::Failed | PaymentPhase::Cancelled => None,
         }
     }
@@ -210,7 +223,9 @@ impl Payment {
     pub fn is_settled(&self) -> bool {
         match self.phase {
             PaymentPhase::Charging | PaymentPhase::Cancelling => false,
-            PaymentPhase::Captured => self.pending_refund().is_none(),
+            PaymentPhase::Captured => {
+                self.pending_refund().is_none() || planted!("settled_while_refund_is_owed")
+            }
             PaymentPhase::Failed | PaymentPhase::Cancelled => true,
         }
     }
@@ -342,7 +357,8 @@ impl PaymentState {
         let payment = self.payment(order_id)?;
         let operation = payment.owed_operation(settings)?;
         let amount = match payment.pending_refund() {
-            Some((_, refund)) => refund.amount,
+            Some((_, refund)) if !planted!("refund_charged_amount") => refund.amount,
+            Some(_) => payment.captured,
             None => payment.amount,
         };
         let call = GatewayCall {
