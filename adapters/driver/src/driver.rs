@@ -7,7 +7,7 @@ use a4co_core::command::{Reply, RequestId};
 use a4co_core::embedded::{EmbeddedHost, HostInput, HostOutput};
 use a4co_core::gateway::GatewayCall;
 use a4co_core::limits::RECORD_BYTES_SOFT_MAX;
-use a4co_core::row::{Row, RowKey};
+use a4co_core::row::{Answer, Row, RowKey};
 use a4co_core::time::Millis;
 use tokio::sync::{mpsc, oneshot};
 
@@ -82,6 +82,9 @@ pub struct Driver<L, R, C, O> {
     answer_sink: Arc<dyn AnswerSink>,
     stop: oneshot::Receiver<()>,
     replies: HashMap<RequestId, oneshot::Sender<Reply>>,
+    /// Replies whose receivers wait for an end as well, which is often one commit away:
+    /// told of both at once, they wake once.
+    late: Vec<(oneshot::Sender<Reply>, Reply)>,
     next_request: u64,
     /// A record that found no room, to be tried again.
     unwritten: Option<Vec<u8>>,
@@ -141,6 +144,7 @@ impl<L: Log, R: Rows, C: Clock, O: Observer> Driver<L, R, C, O> {
             answer_sink: answers,
             stop: stopped,
             replies: HashMap::new(),
+            late: Vec::new(),
             next_request: 0,
             unwritten: None,
             committed: (0, 0),
@@ -171,6 +175,10 @@ impl<L: Log, R: Rows, C: Clock, O: Observer> Driver<L, R, C, O> {
 
     /// Waits for something to do; `false` when the loop is to end.
     async fn wait(&mut self) -> bool {
+        if self.events.is_empty() {
+            // No answer of the gateway is at hand, so no end is near.
+            self.send_late_replies();
+        }
         let nap = self.nap();
         // Without room nothing more is decided than one record holds.
         let may_decide = self.unwritten.is_none() || !self.host.is_saturated();
@@ -261,12 +269,7 @@ impl<L: Log, R: Rows, C: Clock, O: Observer> Driver<L, R, C, O> {
             match output {
                 HostOutput::Commit(record) => self.commit(record)?,
                 HostOutput::Publish(rows) => self.publish(rows),
-                HostOutput::Reply { request, reply } => {
-                    if let Some(sender) = self.replies.remove(&request) {
-                        // Whoever asked may have gone; the outcome stands all the same.
-                        let _ = sender.send(reply);
-                    }
-                }
+                HostOutput::Reply { request, reply } => self.reply(request, reply),
                 HostOutput::CallGateway(call) => self.calls.push(call),
                 HostOutput::Fetch(key) => self.fetches.push(key),
             }
@@ -317,6 +320,27 @@ impl<L: Log, R: Rows, C: Clock, O: Observer> Driver<L, R, C, O> {
             .collect();
         self.rows.publish(sequence, rows);
         self.watches.tell(&ended);
+        self.send_late_replies();
+    }
+
+    fn reply(&mut self, request: RequestId, reply: Reply) {
+        let Some(sender) = self.replies.remove(&request) else {
+            return;
+        };
+        if let Ok(Answer::Order(order)) = &reply.result
+            && self.watches.is_awaited(order.order_id)
+        {
+            self.late.push((sender, reply));
+        } else {
+            // Whoever asked may have gone; the outcome stands all the same.
+            let _ = sender.send(reply);
+        }
+    }
+
+    fn send_late_replies(&mut self) {
+        for (sender, reply) in self.late.drain(..) {
+            let _ = sender.send(reply);
+        }
     }
 
     fn look_for_room(&mut self) {
@@ -343,6 +367,7 @@ impl<L: Log, R: Rows, C: Clock, O: Observer> Driver<L, R, C, O> {
                 break;
             }
         }
+        self.send_late_replies();
         Ok(Stopped {
             log: self.log,
             rows: self.rows,

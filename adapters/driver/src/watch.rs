@@ -68,6 +68,11 @@ impl Watches {
         }
     }
 
+    /// Does anybody wait for this order's end?
+    pub(crate) fn is_awaited(&self, order_id: OrderId) -> bool {
+        self.lock().orders.contains_key(&order_id)
+    }
+
     /// Tells those who wait for what these rows show. Readers must see it by now.
     pub(crate) fn tell(&self, rows: &[Row]) {
         let mut waiting = self.lock();
