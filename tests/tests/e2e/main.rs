@@ -1,0 +1,14 @@
+//! End-to-end tests: the real binary over HTTP. Each test has a server of its own, so they
+//! run side by side.
+
+mod bad_input;
+mod cancel;
+mod crash;
+mod damage;
+mod full_disk;
+mod idempotency;
+mod lists;
+mod outcomes;
+mod process;
+mod refunds;
+mod scarce;
