@@ -120,7 +120,7 @@ impl fmt::Display for Report {
         if self.sent_late > 0 {
             writeln!(
                 f,
-                "  sent late   {}: too few clients were free; the latency includes that",
+                "  sent late   {}: no client was free, or the machine was busy; the latency includes that",
                 self.sent_late
             )?;
         }
