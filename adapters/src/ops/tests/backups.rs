@@ -50,7 +50,7 @@ fn what_is_restored_replays_to_the_same_state() {
     let made = back_up(&data, &copy).expect("a backup of a running instance");
     assert!(made.report.is_clean(), "{}", made.report);
     assert_eq!(made.manifest.orders_total(), 24);
-    assert_eq!(made.manifest.sandbox_entries, Some(23));
+    assert_eq!(made.manifest.sandbox_entries, Some(24));
     assert!(made.to_string().contains("24 orders"), "{made}");
     let state = world.state();
     world.stop();

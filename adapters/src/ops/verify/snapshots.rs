@@ -43,6 +43,19 @@ fn difference(kept: &Snapshot, replayed: &Snapshot) -> Option<String> {
             ));
         }
     }
+    let times = [
+        (kept.order.decided_at, replayed.order.decided_at),
+        (kept.inventory.decided_at, replayed.inventory.decided_at),
+        (kept.payment.decided_at, replayed.payment.decided_at),
+    ];
+    for (participant, (kept, replayed)) in ParticipantId::ALL.into_iter().zip(times) {
+        if kept != replayed {
+            return Some(format!(
+                "its {participant} journal's last event is of {kept}, that of the replay of \
+                 {replayed}"
+            ));
+        }
+    }
     let states = [
         kept.order.state == replayed.order.state,
         kept.inventory.state == replayed.inventory.state,
