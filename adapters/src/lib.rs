@@ -1,9 +1,9 @@
 //! The adapters of the order engine: what carries the core's decisions out.
 
-pub mod cli;
 pub mod bench;
-pub mod demo;
+pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod demo_catalogue;
 pub mod embedded;
 pub mod gateway;
