@@ -205,7 +205,7 @@ impl EngineMetrics {
             self.started.inc();
         }
         let began_undo = order.undo.is_some()
-            && !before.is_some_and(|before| before.saga == SagaState::Compensating);
+            && before.is_none_or(|before| before.saga != SagaState::Compensating);
         if began_undo {
             let reason = order
                 .cancel_reason
