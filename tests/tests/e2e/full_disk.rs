@@ -7,7 +7,7 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard};
 
@@ -26,12 +26,14 @@ static NAMED: Mutex<()> = Mutex::new(());
 struct SmallDisk {
     folder: PathBuf,
     mounted: bool,
+    /// Keeps the folder that it is mounted on until it is mounted no more.
+    _options: Options,
     _named: Option<MutexGuard<'static, ()>>,
 }
 
 impl SmallDisk {
     #[track_caller]
-    fn new(scratch: &Path) -> Self {
+    fn new(options: &Options) -> Self {
         if let Some(folder) = std::env::var_os(SMALL_DISK) {
             let named = NAMED
                 .lock()
@@ -42,10 +44,11 @@ impl SmallDisk {
             return Self {
                 folder,
                 mounted: false,
+                _options: options.clone(),
                 _named: Some(named),
             };
         }
-        let folder = scratch.join("small-disk");
+        let folder = options.scratch().join("small-disk");
         fs::create_dir(&folder).expect("a folder to mount on");
         let mount = Command::new("mount")
             .args(["-t", "tmpfs", "-o", "size=240m", "a4co-e2e"])
@@ -60,6 +63,7 @@ impl SmallDisk {
         Self {
             folder,
             mounted: true,
+            _options: options.clone(),
             _named: None,
         }
     }
@@ -156,7 +160,7 @@ fn expect_recovery(client: &Client) {
 #[test]
 fn below_the_reserve_orders_are_refused_until_there_is_room() {
     let options = Options::new();
-    let disk = SmallDisk::new(options.scratch());
+    let disk = SmallDisk::new(&options);
     let options = options
         .data(&disk.folder.join("data"))
         .flag("--min-free-disk-mib", "8");
@@ -186,7 +190,7 @@ fn below_the_reserve_orders_are_refused_until_there_is_room() {
 #[test]
 fn with_no_room_at_all_nothing_acknowledged_is_lost() {
     let options = Options::new();
-    let disk = SmallDisk::new(options.scratch());
+    let disk = SmallDisk::new(&options);
     let options = options
         .data(&disk.folder.join("data"))
         .flag("--min-free-disk-mib", "0");
