@@ -18,6 +18,7 @@ use a4co_core::time::Millis;
 
 use crate::audit::Asked;
 use crate::plan::{Action, Ask, Plan};
+use crate::process::Process;
 use crate::rng::{Rng, Stream};
 use crate::trace::Node;
 use crate::verdict::{Checked, liveness, safety};
@@ -300,16 +301,17 @@ impl World<'_> {
             Ask::Create { .. } | Ask::Cancel { .. } => Node::Client,
             _ => Node::Operator,
         };
-        let text = format!(
-            "{:?} key {:?}, try {attempt}",
-            intent.action.ask, intent.action.key
-        );
-        self.note(
-            node,
-            "asks",
-            [u64::from(number), u64::from(attempt)],
-            || text,
-        );
+        let numbers = [u64::from(number), u64::from(attempt)];
+        if self.trace.lines.is_some()
+            && let Some(intent) = self.clients.get(number)
+        {
+            let action = intent.action.clone();
+            self.note(node, "asks", numbers, || {
+                format!("{:?} key {:?}, try {attempt}", action.ask, action.key)
+            });
+        } else {
+            self.note(node, "asks", numbers, String::new);
+        }
         let names = [u64::from(number), u64::from(attempt)];
         let mut rng = Rng::fork(knobs.seed, Stream::Network, &names);
         let deliver = |intent| Event::Deliver { intent, attempt };
@@ -353,6 +355,13 @@ impl World<'_> {
             asked,
             was_known,
         } = asked;
+        let was_full = |it: &Process| it.without_room.contains(&request.0);
+        if self.process.as_deref().is_some_and(was_full)
+            && reply.result != Err(Rejection::JournalFull)
+        {
+            let why = format!("{asked:?} is answered while the log has no room");
+            return Err(safety("full_disk_refuses", why));
+        }
         let key = self.clients.key(intent);
         let key = key.zip(self.clients.fingerprint(intent));
         self.note(

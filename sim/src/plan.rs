@@ -117,6 +117,8 @@ knobs! {
     segment_bytes: u64 = 65_536,
     /// See the journal's options.
     milestones: u32 = 2,
+    /// Segments that are made ahead.
+    spare: u32 = 1000,
     /// Records between two snapshots; 0: none.
     snapshot_every: u32 = 40,
     /// Records of history to keep; 0: all of it.
@@ -265,6 +267,14 @@ pub enum Breaks {
     /// A disk operation fails.
     DiskFails {
         /// After so many more operations.
+        operations: u32,
+        /// For want of room.
+        #[serde(default)]
+        full: bool,
+    },
+    /// The power goes while a snapshot is written or history let go.
+    PowerCutTending {
+        /// After so many operations of that.
         operations: u32,
     },
     /// The disk is full.

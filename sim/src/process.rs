@@ -3,7 +3,7 @@
 //!
 //! Between any two of its steps the process can die.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use a4co_core::embedded::{EmbeddedHost, HostInput, HostOutput};
 use a4co_core::record;
@@ -33,6 +33,8 @@ pub(crate) struct Process {
     pub(crate) drives: bool,
     pub(crate) wakes_at_us: Option<u64>,
     pub(crate) has_room: bool,
+    /// Commands that came while there was no room.
+    pub(crate) without_room: BTreeSet<u64>,
     pub(crate) since_snapshot: u32,
     pub(crate) started_wall: Timestamp,
     pub(crate) started_us: u64,
@@ -190,6 +192,11 @@ impl World<'_> {
             let Some(input) = process.inbox.pop_front() else {
                 break;
             };
+            if let HostInput::Command { request, .. } = &input
+                && !process.has_room
+            {
+                process.without_room.insert(request.0);
+            }
             process.host.handle_input(now, input);
             if self.dies_here() {
                 return Ok(());
@@ -411,7 +418,13 @@ impl World<'_> {
         let Some(process) = &mut self.process else {
             return Ok(());
         };
-        if process.journal.wants_spare() {
+        let names = [
+            u64::from(self.processes),
+            process.journal.last_sequence(),
+            1,
+        ];
+        let mut rng = Rng::fork(knobs.seed, Stream::Append, &names);
+        if rng.chance(knobs.spare) && process.journal.wants_spare() {
             // That there is no spare costs time, and nothing else.
             let _ = process.journal.spare_preparer().prepare();
         }
@@ -419,6 +432,10 @@ impl World<'_> {
         let is_due = every > 0 && process.since_snapshot >= every;
         if is_due && let Some(snapshot) = process.host.snapshot() {
             process.since_snapshot = 0;
+            if let Some(operations) = self.cut_tending.take() {
+                self.disk.cut_power_at(self.disk.operations() + operations);
+                self.disk_is_armed = true;
+            }
             let position = process.journal.position();
             let bytes = record::encode(&snapshot);
             let written = process.journal.snapshot_writer().write(position, &bytes);

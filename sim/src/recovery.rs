@@ -1,7 +1,6 @@
 //! Starting: what the log and the store still have, and whether that is all there was.
 
-use std::collections::BTreeMap;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use a4co_core::embedded::EmbeddedHost;
@@ -180,6 +179,7 @@ impl World<'_> {
             drives: false,
             wakes_at_us: None,
             has_room: true,
+            without_room: BTreeSet::new(),
             since_snapshot: 0,
             started_wall,
             started_us: self.now_us,

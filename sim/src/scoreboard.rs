@@ -22,6 +22,8 @@ const OUT_OF_REACH: &[&str] = &[
     "refund_of_another_number_taken",
     "refund_while_undone",
     "second_undo_refunds_again",
+    "unread_lost_at_restart",
+    "unread_lost_in_snapshot",
 ];
 
 #[cfg(feature = "planted")]

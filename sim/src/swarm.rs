@@ -19,6 +19,10 @@ pub fn plan(seed: u64) -> Plan {
     let orders_most = if rng.chance(150) { 60 } else { 16 };
     let orders = rng.between(3, orders_most);
     let products = rng.between(1, 6);
+    if orders <= 10 && rng.chance(500) {
+        // Small ones, so that whole segments are let go; a record has to fit all the same.
+        knobs.segment_bytes = 16_384;
+    }
     let faults_until_ms = rng.pick(&[5_000, 60_000, 400_000]);
     knobs.heal_at_ms = rng.between(2_000, faults_until_ms);
     if rng.chance(150) {
@@ -73,6 +77,7 @@ fn driver(knobs: &mut Knobs, rng: &mut Rng) {
     knobs.append_us = rng.pick(&[1, 200, 5_000, 200_000]);
     knobs.fetch_us = rng.pick(&[0, 0, 100, 5_000, 400_000]);
     knobs.segment_bytes = rng.pick(&[32_768, 65_536]);
+    knobs.spare = rng.pick(&[0, 500, 1000]);
     knobs.milestones = rng.pick(&[0, 1, 3]);
     knobs.snapshot_every = rng.pick(&[0, 3, 10, 40]);
     knobs.keep_records = if rng.chance(400) {
@@ -282,6 +287,10 @@ fn faults(knobs: &Knobs) -> Vec<Fault> {
     });
     add(&mut rng, 3, &|_| Breaks::SyncFails);
     add(&mut rng, 3, &|rng| Breaks::DiskFails {
+        operations: small(rng, 12),
+        full: rng.chance(500),
+    });
+    add(&mut rng, 8, &|rng| Breaks::PowerCutTending {
         operations: small(rng, 12),
     });
     add(&mut rng, 2, &|rng| Breaks::DiskFull {

@@ -12,7 +12,7 @@ use a4co_core::ids::OrderId;
 use a4co_core::row::{Row, RowKey};
 use a4co_core::settings::Settings;
 use a4co_core::time::Timestamp;
-use a4co_journal::sim_disk::SimDisk;
+use a4co_journal::sim_disk::{SimDisk, SimFault};
 
 use crate::audit::Audit;
 use crate::clients::Clients;
@@ -147,6 +147,8 @@ pub(crate) struct World<'p> {
     /// The driver's steps so far, and the one at which the process dies.
     pub(crate) steps: u64,
     pub(crate) dies_at: Option<(u64, bool)>,
+    /// The power goes so many operations into the next snapshot.
+    pub(crate) cut_tending: Option<u64>,
     /// A fault of the disk may be waiting for its operation.
     pub(crate) disk_is_armed: bool,
     pub(crate) stats: Stats,
@@ -197,6 +199,7 @@ impl<'p> World<'p> {
             in_doubt: None,
             steps: 0,
             dies_at: None,
+            cut_tending: None,
             disk_is_armed: false,
             stats: Stats::default(),
             settle_by_us: 0,
@@ -347,9 +350,13 @@ impl<'p> World<'p> {
                 self.disk.fail_next_sync();
                 self.disk_is_armed = true;
             }
-            Breaks::DiskFails { operations } => {
+            Breaks::PowerCutTending { operations } => {
+                self.cut_tending = Some(u64::from(operations));
+            }
+            Breaks::DiskFails { operations, full } => {
                 let at = self.disk.operations() + u64::from(operations);
-                self.disk.fail_at(at, a4co_journal::sim_disk::SimFault::Io);
+                let fault = if full { SimFault::Full } else { SimFault::Io };
+                self.disk.fail_at(at, fault);
                 self.disk_is_armed = true;
             }
             Breaks::DiskFull { for_ms, left } => {
@@ -381,6 +388,7 @@ impl<'p> World<'p> {
         self.gateway.is_healed = true;
         self.outage_until_us = 0;
         self.dies_at = None;
+        self.cut_tending = None;
         self.on_room();
         if self.disk_is_armed {
             // Another process, since a fault that waits for its operation ends with one.

@@ -241,9 +241,7 @@ fn reopen<D: Disk>(
         }),
         Tail::Clean | Tail::Broken { .. } => None,
     };
-    if let Some(torn) = &torn_tail
-        && !planted!("torn_tail_stays")
-    {
+    if let Some(torn) = &torn_tail {
         write_zeros(&file, torn.offset, torn.offset + torn.bytes)?;
     }
     if let Some(start) = last_record
