@@ -113,8 +113,13 @@ async fn measure(args: &BenchArgs) -> Result<Report, BenchError> {
     if let Some(shown) = shown {
         shown.abort();
     }
-    let audit = shared.books.audit(&shared.server).await?;
-    Ok(Report::new(args, &tally, audit))
+    // A server that is gone by now is no reason to keep back what was measured.
+    let audit = shared.books.audit(&shared.server).await;
+    Ok(Report::new(
+        args,
+        &tally,
+        audit.map_err(|error| error.to_string()),
+    ))
 }
 
 /// A bar for the time that is left. Drawn a few times a second, which costs nothing that

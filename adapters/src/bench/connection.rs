@@ -71,7 +71,8 @@ impl Server {
         let bad = || BadUrl(url.to_owned());
         let rest = url.strip_prefix("http://").ok_or_else(bad)?;
         let authority = rest.strip_suffix('/').unwrap_or(rest);
-        if authority.is_empty() || authority.contains(['/', '?', '#', '@']) {
+        let is_authority = authority.parse::<hyper::http::uri::Authority>().is_ok();
+        if !is_authority || authority.contains('@') {
             return Err(bad());
         }
         let has_port = authority

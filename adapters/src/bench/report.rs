@@ -27,7 +27,9 @@ pub(super) struct Report {
     sent_late: u64,
     errors: BTreeMap<String, u64>,
     first_error: Option<String>,
-    books: Audit,
+    /// `null` when the server could not be asked.
+    books: Option<Audit>,
+    books_error: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -42,7 +44,11 @@ struct Latency {
 }
 
 impl Report {
-    pub(super) fn new(args: &BenchArgs, tally: &Tally, books: Audit) -> Self {
+    pub(super) fn new(args: &BenchArgs, tally: &Tally, audit: Result<Audit, String>) -> Self {
+        let (books, books_error) = match audit {
+            Ok(audit) => (Some(audit), None),
+            Err(error) => (None, Some(error)),
+        };
         let duration_s = args.duration.as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "a day's orders fit")]
         let orders_per_s = tally.ended_in_time as f64 / duration_s;
@@ -73,12 +79,13 @@ impl Report {
             errors: tally.errors.clone(),
             first_error: tally.first_error.clone(),
             books,
+            books_error,
         }
     }
 
     /// No order met an error, and every unit is accounted for.
     pub(super) fn is_good(&self) -> bool {
-        self.errors.is_empty() && self.books.agree
+        self.errors.is_empty() && self.books.as_ref().is_some_and(|books| books.agree)
     }
 }
 
@@ -128,7 +135,12 @@ impl fmt::Display for Report {
         if let Some(error) = &self.first_error {
             writeln!(f, "              first: {error}")?;
         }
-        let books = &self.books;
+        if let Some(error) = &self.books_error {
+            writeln!(f, "  books       NOT AUDITED: {error}")?;
+        }
+        let Some(books) = &self.books else {
+            return Ok(());
+        };
         let verdict = if books.agree { "agree" } else { "DO NOT AGREE" };
         writeln!(
             f,
