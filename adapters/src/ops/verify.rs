@@ -206,7 +206,7 @@ pub(super) fn check_journal(
         records: files.records,
         records_replayed: 0,
         payload_bytes: files.payload_bytes,
-        last_sequence: 0,
+        last_sequence: files.last_sequence,
         base_sequence: files.base_sequence,
         chain_hash: files.chain_hash.to_string(),
         snapshots: Vec::new(),
@@ -226,7 +226,6 @@ pub(super) fn check_journal(
         });
     }
     let (replay, is_whole) = run_replay(&reader, store_applied, &mut summary, findings, progress)?;
-    summary.last_sequence = replay.last_sequence;
     Ok(CheckedJournal {
         replay,
         summary,
@@ -264,6 +263,7 @@ fn run_replay(
         }
     }
     let from = base.as_ref().map_or(0, |(sequence, _)| *sequence);
+    let checked_to = summary.last_sequence;
     let mut pending: BTreeSet<u64> = (summary.snapshots.iter())
         .map(|one| one.sequence)
         .filter(|sequence| *sequence > from)
@@ -294,6 +294,11 @@ fn run_replay(
             break false;
         }
         summary.records_replayed += 1;
+        if sequence > checked_to {
+            // Appended since the files were checked.
+            summary.records += 1;
+            summary.payload_bytes += records.payload().len() as u64;
+        }
         note(progress, summary.records_replayed);
         if pending.remove(&sequence) {
             let equal = compare_snapshot(reader, sequence, &replay, findings)?;
@@ -303,6 +308,8 @@ fn run_replay(
             }
         }
     };
+    summary.last_sequence = replay.last_sequence;
+    summary.chain_hash = records.position().chain_hash.to_string();
     replay.finish(findings);
     Ok((replay, is_whole))
 }

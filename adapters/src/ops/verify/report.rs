@@ -60,11 +60,11 @@ pub struct JournalSummary {
     pub records_replayed: u64,
     /// Bytes of the records' payloads.
     pub payload_bytes: u64,
-    /// The last record that was replayed.
+    /// The last record that was replayed; of a damaged log, the last one that is intact.
     pub last_sequence: u64,
     /// The record that the kept history begins after; 0: it is all there.
     pub base_sequence: u64,
-    /// The chain hash after the last record of the files' check.
+    /// The chain hash after that record.
     pub chain_hash: String,
     /// The snapshots, oldest first.
     pub snapshots: Vec<SnapshotSummary>,
