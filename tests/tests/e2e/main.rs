@@ -12,3 +12,4 @@ mod outcomes;
 mod process;
 mod refunds;
 mod scarce;
+mod tools;
