@@ -123,7 +123,7 @@ impl Clients {
     /// What an intent means, as told apart under a key.
     pub(crate) fn fingerprint(&self, intent: u32) -> Option<Fingerprint> {
         let intent = self.intents.get(usize::try_from(intent).ok()?)?;
-        Some(fingerprint(&intent.action.ask))
+        Some(fingerprint(&intent.action.ask, intent.order_id))
     }
 
     /// The key of an intent.
@@ -132,9 +132,9 @@ impl Clients {
     }
 }
 
-/// Of what a request means.
-fn fingerprint(ask: &Ask) -> Fingerprint {
-    Fingerprint::of(format!("{ask:?}").as_bytes())
+/// Of what a request means; an order's number alone does not say which order was meant.
+fn fingerprint(ask: &Ask, order_id: Option<OrderId>) -> Fingerprint {
+    Fingerprint::of(format!("{ask:?} {order_id:?}").as_bytes())
 }
 
 fn body(action: &Action, lines: &[(u32, u32, i64)], hold_ms: Option<u64>) -> NewOrder {
@@ -172,12 +172,19 @@ impl World<'_> {
     /// The command that an intent comes to when it arrives.
     fn command(&mut self, number: u32, attempt: u32) -> Option<(RequestId, Command)> {
         let seed = self.plan.knobs.seed;
+        let about = match &self.clients.get(number)?.action.ask {
+            Ask::Cancel { order } | Ask::Nudge { order } | Ask::Refund { order, .. } => {
+                Some(*order)
+            }
+            Ask::Create { .. } | Ask::Adjust { .. } | Ask::Define { .. } => None,
+        };
+        let about = about.map(|order| self.order_of(number, order));
         let intent = self.clients.get(number)?;
         let action = intent.action.clone();
         let key = key_of(&action);
         let idempotency = key.clone().map(|key| Idempotency {
             key,
-            fingerprint: fingerprint(&action.ask),
+            fingerprint: fingerprint(&action.ask, about),
         });
         let (command, asked) = match action.ask {
             Ask::Create {

@@ -146,7 +146,10 @@ fn on_refund_outcome(
                 code: code.clone(),
             }];
             // What the operator's refund would have given back, the saga still owes.
-            if payment.undo_requested && refund.status == RefundStatus::Pending {
+            if payment.undo_requested
+                && refund.status == RefundStatus::Pending
+                && !planted!("refused_refund_is_over")
+            {
                 events.push(PaymentEvent::RefundRequested {
                     order_id,
                     number: next_number(payment),
