@@ -7,6 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
 
@@ -18,10 +20,15 @@ use crate::runs::{Edit, Family};
 
 /// sled's own folder. The note stands beside it, so that neither can be there in part.
 const SLED_FOLDER: &str = "sled";
+/// In it, the file that it locks.
+const SLED_FILE: &str = "db";
 const NOTE_FILE: &str = "about";
 const LOCK_FILE: &str = "lock";
 /// The layout of folder and keys; another one makes the view be rebuilt.
 const LAYOUT_VERSION: u32 = 1;
+/// How long a sled that was closed may take to let go of its file.
+const RELEASE_WAIT: Duration = Duration::from_secs(10);
+
 pub(crate) struct Disk {
     folder: PathBuf,
     options: Options,
@@ -60,6 +67,11 @@ impl Disk {
                 // It would be as good as ever with some room.
                 Err(Unopened::NoRoom) => {
                     return Err(StoreError::NoRoom {
+                        path: folder.to_owned(),
+                    });
+                }
+                Err(Unopened::Busy) => {
+                    return Err(StoreError::Locked {
                         path: folder.to_owned(),
                     });
                 }
@@ -292,6 +304,7 @@ impl Disk {
         let folder = self.folder.join(SLED_FOLDER);
         // What a crash left of a snapshot would be read, and fail for ever.
         remove_unfinished(&folder)?;
+        wait_for_release(&folder.join(SLED_FILE))?;
         let config = sled::Config::new()
             .path(&folder)
             .cache_capacity(self.options.cache_bytes)
@@ -320,6 +333,8 @@ impl Disk {
 enum Unopened {
     #[error("there is no room to open sled")]
     NoRoom,
+    #[error("sled's file is still in use")]
+    Busy,
     #[error("{0}")]
     Damaged(String),
 }
@@ -373,6 +388,28 @@ fn remove_unfinished(folder: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// A sled that was closed in this process lets go of its file when the last of its writes
+/// has ended, somewhat later. It would take that for another process.
+fn wait_for_release(file: &Path) -> Result<(), Unopened> {
+    let file = match File::open(file) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let start = Instant::now();
+    loop {
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            // The lock goes with the file at the end of this function.
+            Ok(()) => return Ok(()),
+            Err(rustix::io::Errno::WOULDBLOCK) if start.elapsed() < RELEASE_WAIT => {
+                thread::sleep(Duration::from_millis(2));
+            }
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(Unopened::Busy),
+            Err(errno) => return Err(io::Error::from(errno).into()),
+        }
+    }
 }
 
 fn folder_bytes(folder: &Path) -> u64 {
