@@ -53,7 +53,10 @@ pub enum ServeError {
 /// [`ServeError`]; nothing acknowledged is lost by any of them.
 pub fn serve(config: &Config, with_demo: bool) -> Result<ExitCode, ServeError> {
     let runtime = Runtime::new().map_err(ServeError::Runtime)?;
-    runtime.block_on(run(config, with_demo))
+    let ended = runtime.block_on(run(config, with_demo));
+    // A recovery that was told to end is still at it, and only reads.
+    runtime.shutdown_background();
+    ended
 }
 
 async fn run(config: &Config, with_demo: bool) -> Result<ExitCode, ServeError> {
@@ -74,7 +77,12 @@ async fn run(config: &Config, with_demo: bool) -> Result<ExitCode, ServeError> {
     let (close, closed) = tokio::sync::oneshot::channel::<()>();
     let serving = tokio::spawn(serve_http(listener, state.clone(), config, closed));
 
-    let started = start_engine(config, metrics, disk.clone()).await;
+    let mut end = std::pin::pin!(asked_to_end());
+    let started = tokio::select! {
+        started = start_engine(config, metrics, disk.clone()) => started,
+        // Recovery makes nothing durable that the next start would miss.
+        () = &mut end => return Ok(ExitCode::SUCCESS),
+    };
     let (mut engine, recovered) = match started {
         Ok(started) => started,
         Err(error) => {
@@ -99,8 +107,11 @@ async fn run(config: &Config, with_demo: bool) -> Result<ExitCode, ServeError> {
         took_ms = recovered.took_ms,
         "ready"
     );
+    if with_demo {
+        greet(listen);
+    }
     let failure = tokio::select! {
-        () = asked_to_end() => None,
+        () = &mut end => None,
         failure = engine.failed() => failure,
     };
     readiness.set_draining();
@@ -179,6 +190,16 @@ async fn load_catalogue(engine: &Embedded) {
             outcome => tracing::warn!(?outcome, "a demo product could not be loaded"),
         }
     }
+}
+
+/// Says how to place a first order.
+fn greet(listen: std::net::SocketAddr) {
+    println!(
+        "\nThe order engine is ready at http://{listen}. Place an order:\n\n  \
+         curl -s http://{listen}/api/v1/orders \\\n    \
+         -H 'Content-Type: application/json' -H 'Prefer: wait=10' \\\n    \
+         -d '{{\"customerId\": \"ada\", \"items\": [{{\"productId\": \"espresso-cup\", \"quantity\": 2}}]}}'\n"
+    );
 }
 
 /// Resolves on SIGTERM or SIGINT.

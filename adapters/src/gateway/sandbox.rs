@@ -8,15 +8,15 @@
 //!  - pm_card_declined               declined, `card_declined`
 //!  - pm_card_timeout                charged, and the first answer is "unknown"
 //!  - pm_card_timeout_fails          declined, and the first answer is "unknown"
-//!  - pm_card_slow                   at work for some seconds, then charged
+//!  - pm_card_slow                   "pending" for some seconds, then charged
 //!  - anything else                  charged with the success rate, by the order's id
 //! ```
 //!
 //! Chance has no part in it: with the same settings an order always fares the same
 //! (see `fate.rs`). A charge takes effect when it is asked for, and only its answer takes
 //! time, so that a crash in between leaves what a real one leaves: a charge whose answer
-//! nobody has heard. `pm_card_slow` alone takes effect at its end; a cancel before that
-//! comes in time.
+//! nobody has heard. `pm_card_slow` alone takes effect at its end, which the sandbox
+//! reports by itself; a cancel before that comes in time.
 //!
 //! Every decision is written to `sandbox-gateway.log` before it is answered, all those of
 //! one [`Gateway::submit`] in one `write`, so that a killed process forgets nothing that
@@ -213,6 +213,8 @@ impl Inner {
             Verdict::Answer(outcome) => outbox.answer(delay, &asked, outcome),
             Verdict::AnswerAfter(wait, outcome) => outbox.answer(delay + wait, &asked, outcome),
             Verdict::AtWork(wait) => {
+                // Answered at once: a call that stays open would keep a cancel waiting.
+                outbox.answer(delay, &asked, GatewayOutcome::Pending);
                 let Asked { call, answers } = asked;
                 outbox
                     .later
@@ -240,12 +242,18 @@ impl Inner {
         }
     }
 
-    /// The end of a charge that took its time.
+    /// The end of a charge that took its time, reported unasked.
     fn finish(&self, call: &GatewayCall, answers: &Arc<dyn AnswerSink>) {
         let mut outbox = Outbox::default();
         let mut state = self.state();
-        let outcome = state.ledger.finish(call);
-        outbox.now.push((answers.clone(), answer_to(call, outcome)));
+        if let Some(outcome) = state.ledger.finish(call) {
+            let report = GatewayAnswer {
+                order_id: call.order_id,
+                operation: None,
+                outcome,
+            };
+            outbox.now.push((answers.clone(), report));
+        }
         self.write(&mut state, &mut outbox);
         drop(state);
         for (answers, answer) in outbox.now {

@@ -37,7 +37,11 @@ pub(super) async fn body(
             // A client that asked first sends nothing once it is told. Any other one gets to
             // read why only if it is let finish.
             if !headers.contains_key(header::EXPECT) {
-                let _ = Limited::new(body, DRAINED_BYTES_MAX).collect().await;
+                let drained = Limited::new(body, DRAINED_BYTES_MAX).collect().await;
+                // A chunked body tells only at its end that there is none.
+                if drained.is_ok_and(|drained| drained.to_bytes().is_empty()) {
+                    return Ok(Bytes::new());
+                }
             }
             return Err(refused);
         }

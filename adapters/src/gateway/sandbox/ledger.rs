@@ -116,14 +116,12 @@ impl Ledger {
         }
     }
 
-    /// The end of a charge that was at work.
-    pub(super) fn finish(&mut self, call: &GatewayCall) -> GatewayOutcome {
-        if !self.at_work.remove(&call.order_id) {
-            // A cancel came first, and ended the work.
-            return GatewayOutcome::Cancelled;
-        }
-        self.note(charged(call));
-        succeeded(call.order_id)
+    /// The end of a charge that was at work; `None` where a cancel had ended the work.
+    pub(super) fn finish(&mut self, call: &GatewayCall) -> Option<GatewayOutcome> {
+        self.at_work.remove(&call.order_id).then(|| {
+            self.note(charged(call));
+            succeeded(call.order_id)
+        })
     }
 
     /// Takes back into memory what the file says of some payments. Those that are in memory
