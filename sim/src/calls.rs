@@ -10,7 +10,7 @@ use a4co_core::ids::OrderId;
 use crate::gateway::{Later, order_number, unknown};
 use crate::rng::{Rng, Stream};
 use crate::trace::Node;
-use crate::verdict::Checked;
+use crate::verdict::{Checked, safety};
 use crate::world::{Event, OpenCall, World};
 
 /// A report that nobody heard is sent again after this long.
@@ -31,6 +31,10 @@ impl World<'_> {
     /// The engine calls the gateway.
     pub(crate) fn make_call(&mut self, call: GatewayCall) -> Checked {
         self.audit.on_call(&call)?;
+        if !self.calling.insert(call.order_id) {
+            let why = format!("order {} has a call under way", call.order_id);
+            return Err(safety("one_call_at_a_time", why));
+        }
         self.calls_made += 1;
         let id = self.calls_made;
         let operation = operation_number(call.operation);
@@ -149,6 +153,7 @@ impl World<'_> {
         }
         open.is_open = false;
         let (order_id, operation) = (open.call.order_id, open.call.operation);
+        self.calling.remove(&order_id);
         self.note(Node::Net, "answers", [id, outcome_number(&outcome)], || {
             format!("call {id}, {operation:?} of order {order_id}: {outcome:?}")
         });

@@ -102,6 +102,7 @@ impl World<'_> {
         for call in self.calls.values_mut() {
             call.is_open = false;
         }
+        self.calling.clear();
         self.audit.unpublished = None;
     }
 

@@ -28,10 +28,11 @@ const OUT_OF_REACH: &[&str] = &[
 
 #[cfg(feature = "planted")]
 fn seeds_max(name: &str) -> u64 {
-    if OUT_OF_REACH.contains(&name) {
-        50
-    } else {
-        SEEDS_MAX
+    match name {
+        _ if OUT_OF_REACH.contains(&name) => 50,
+        // The power has to go in between two operations that come rarely.
+        "history_goes_before_the_base_is_durable" => 20_000,
+        _ => SEEDS_MAX,
     }
 }
 
@@ -105,7 +106,8 @@ pub(crate) fn run(options: &Options) -> ExitCode {
                     continue;
                 }
                 missed += 1;
-                crate::say!("{name:<38} {:<34} {SEEDS_MAX:>5} seeds", "NOT FOUND");
+                let seeds = seeds_max(name);
+                crate::say!("{name:<38} {:<34} {seeds:>5} seeds", "NOT FOUND");
             }
         }
     }
@@ -113,6 +115,6 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     a4co_core::planted::select(None);
     a4co_journal::planted::select(None);
     let found = shown - missed - beyond;
-    crate::say!("{found} of {shown} found within {SEEDS_MAX} seeds, {beyond} out of reach");
+    crate::say!("{found} of {shown} found in time, {beyond} out of reach");
     ExitCode::from(u8::from(missed > 0))
 }

@@ -4,7 +4,7 @@
 //! clock or hashes by address, so that a seed is a run, byte for byte.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use a4co_core::command::Reply;
 use a4co_core::gateway::{GatewayCall, GatewayOutcome};
@@ -137,6 +137,8 @@ pub(crate) struct World<'p> {
     pub(crate) gateway: Gateway,
     pub(crate) calls: BTreeMap<u64, OpenCall>,
     pub(crate) calls_made: u64,
+    /// Orders with a call under way, as this process knows.
+    pub(crate) calling: BTreeSet<OrderId>,
     pub(crate) clients: Clients,
     /// The wall clock against simulated time, in ms.
     pub(crate) skew_ms: i64,
@@ -192,6 +194,7 @@ impl<'p> World<'p> {
             gateway: Gateway::default(),
             calls: BTreeMap::new(),
             calls_made: 0,
+            calling: BTreeSet::new(),
             clients: Clients::new(plan),
             skew_ms: 0,
             outage_until_us: 0,
