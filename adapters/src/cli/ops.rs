@@ -41,7 +41,12 @@ pub fn run_backup(flags: &BackupFlags, file: Option<&Path>, as_json: bool) -> Ex
         let backup = ops::backup(&args, now(), progress)?;
         progress.end();
         print(&backup, as_json);
-        Ok(Exit::Done)
+        // The copy is intact either way; what it copied may not be.
+        Ok(if backup.report.is_clean() {
+            Exit::Done
+        } else {
+            Exit::Failed
+        })
     })
 }
 

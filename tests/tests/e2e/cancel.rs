@@ -49,6 +49,21 @@ fn while_the_payment_is_under_way() {
 }
 
 #[test]
+fn does_not_wait_for_a_gateway_that_is_at_work() {
+    let server = Options::new().flag("--sandbox-slow", "1h").start();
+    let client = server.client();
+    client.stock("cup", 10);
+    let placed = client.place(&Order::of(&[("cup", 3)]).paid_by("pm_card_slow"));
+    let order_id = shop::id(&placed);
+    let _ = client.in_saga_state(order_id, &["PAYMENT_PROCESSING"]);
+    let _ = client.cancel(order_id, "not in an hour").expect(200);
+    let order = client.ended(order_id);
+    expect_end(&order, "CANCELLED", "COMPENSATED");
+    assert_eq!(payment_status(&client, order_id), "CANCELLED");
+    client.expect_stock("cup", 10, 0, 0);
+}
+
+#[test]
 fn right_after_it_was_placed() {
     // Whatever state the cancel finds, the order is either undone or was complete before.
     let server = slow();

@@ -200,6 +200,23 @@ fn a_hold_that_expires_on_a_charge_nobody_heard_of_gives_the_money_back() {
 }
 
 #[test]
+fn a_payment_that_is_at_work_beyond_its_time_is_cancelled() {
+    let server = Options::new()
+        .flag("--sandbox-slow", "1h")
+        .flag("--payment-timeout", "300ms")
+        .start();
+    let client = server.client();
+    client.stock("cup", 10);
+    let order = client.order(&Order::of(&[("cup", 2)]).paid_by("pm_card_slow"));
+    expect_end(&order, "CANCELLED", "COMPENSATED");
+    assert_eq!(
+        parts(&client, &order),
+        ("RELEASED".into(), "CANCELLED".into())
+    );
+    client.expect_stock("cup", 10, 0, 0);
+}
+
+#[test]
 fn a_payment_without_an_outcome_in_its_time_undoes_the_order() {
     let server = Options::new()
         .flag("--sandbox-timeout", "600ms")
