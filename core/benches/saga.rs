@@ -16,6 +16,10 @@ use a4co_core::settings::Settings;
 use a4co_core::time::Timestamp;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
+// As in the product.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const PRODUCTS: u64 = 1_000;
 const BATCH: u64 = 64;
 const STEPS_PER_ORDER: u64 = 8;
