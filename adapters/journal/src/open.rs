@@ -84,7 +84,7 @@ pub struct TornTail {
 
 impl<D: Disk> Journal<D> {
     /// Takes the folder, checks the log from the newest snapshot on (all of it when there
-    /// is none; [`crate::verify`] checks everything), cuts a torn tail, and removes what
+    /// is none; [`crate::verify()`] checks everything), cuts a torn tail, and removes what
     /// crashes and retention left over.
     ///
     /// # Errors

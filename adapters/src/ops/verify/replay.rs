@@ -1,6 +1,6 @@
 //! The journal replayed record by record, with every invariant asked on the way.
 //!
-//! What is under way is held whole; of what has ended only its [`Marks`] remain. So the
+//! What is under way is held whole; of what has ended only its marks remain. So the
 //! invariants are asked at each commit, of the orders and products that it touched.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
