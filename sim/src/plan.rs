@@ -43,8 +43,6 @@ knobs! {
     seed: u64 = 0,
     /// Faults end here; from here on everything has to come to its end.
     heal_at_ms: u64 = 60_000,
-    /// Run the three participants as three processes with a network between them.
-    split: bool = false,
     /// See [`Settings`].
     saga_timeout_ms: u64 = 300_000,
     /// See [`Settings`].
@@ -135,12 +133,6 @@ knobs! {
     restart_skew_ms: u64 = 0,
     /// The engine is shown the wall clock itself, with its jumps.
     raw_clock: bool = false,
-    /// Split only: messages between participants lost (they are offered again).
-    link_lost: u32 = 0,
-    /// Split only: messages between participants that arrive twice.
-    link_twice: u32 = 0,
-    /// Split only: how late a message may be.
-    link_ms: u64 = 5,
 }
 
 impl Knobs {

@@ -29,7 +29,6 @@ pub enum Stream {
     Restart,
     Ids,
     Flip,
-    Link,
 }
 
 const fn mix(mut z: u64) -> u64 {

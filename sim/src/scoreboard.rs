@@ -31,7 +31,10 @@ fn seeds_max(name: &str) -> u64 {
     match name {
         _ if OUT_OF_REACH.contains(&name) => 50,
         // The power has to go in between two operations that come rarely.
-        "history_goes_before_the_base_is_durable" => 20_000,
+        "history_goes_before_the_base_is_durable" => 40_000,
+        "spare_taken_without_sync" => 10_000,
+        // A refund has to arrive in the very moment in which its charge is being committed.
+        "recall_forgotten" => 5_000,
         _ => SEEDS_MAX,
     }
 }
