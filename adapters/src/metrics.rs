@@ -4,7 +4,7 @@
 //! counts as started when its first row is seen, and as ended when its saga is. Labels are
 //! bounded: names of states and reasons, never an id.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use a4co_core::embedded::EmbeddedHost;
@@ -51,7 +51,7 @@ pub struct EngineMetrics {
     append_s: Histogram,
     readiness: Arc<Readiness>,
     orders: HashMap<OrderId, Seen>,
-    reservations: HashMap<OrderId, ()>,
+    reservations: HashSet<OrderId>,
     payment_statuses: HashMap<OrderId, PaymentStatus>,
 }
 
@@ -144,7 +144,7 @@ impl EngineMetrics {
             append_s,
             readiness,
             orders: HashMap::new(),
-            reservations: HashMap::new(),
+            reservations: HashSet::new(),
             payment_statuses: HashMap::new(),
         })
     }
@@ -239,9 +239,9 @@ impl EngineMetrics {
     fn on_reservation(&mut self, held: &Reservation) {
         let is_active = held.status == ReservationStatus::Active;
         let was_active = if is_active {
-            self.reservations.insert(held.order_id, ()).is_some()
+            !self.reservations.insert(held.order_id)
         } else {
-            self.reservations.remove(&held.order_id).is_some()
+            self.reservations.remove(&held.order_id)
         };
         match (was_active, is_active) {
             (false, true) => self.holds.inc(),
