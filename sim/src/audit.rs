@@ -23,6 +23,7 @@ use a4co_core::payment::Payment;
 use a4co_core::record::{self, Frame, Record, Snapshot};
 use a4co_core::row::{Row, RowKey};
 use a4co_core::settings::Settings;
+use a4co_core::time::Timestamp;
 
 use crate::gateway::Gateway;
 use crate::verdict::{Checked, Failure, safety};
@@ -70,6 +71,26 @@ impl Audit {
             replies: replies::Replies::default(),
             heads: [Sequence::NONE; 3],
         }
+    }
+
+    /// A client is about to ask this: the ledger may find it in the log from now on.
+    pub fn expect(&mut self, asked: &Asked) {
+        match asked {
+            Asked::Create(order_id, body) => {
+                let bodies = self.ledger.bodies.entry(*order_id).or_default();
+                bodies.push(body.clone());
+            }
+            Asked::Cancel(order_id) => {
+                self.ledger.cancel_asked.insert(*order_id);
+            }
+            Asked::Refund(_) | Asked::Nudge(_) | Asked::Product(_) => {}
+        }
+    }
+
+    /// When the newest event was decided.
+    #[must_use]
+    pub fn last_event_at(&self) -> Timestamp {
+        self.ledger.last_event_at()
     }
 
     /// A record has become durable.

@@ -10,8 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::cli::{Options, report};
-use crate::run::run as run_plan;
+use crate::cli::{Options, report, run_seed};
 use crate::verdict::{Failure, Kind};
 use crate::{Stats, shrink, swarm};
 
@@ -58,7 +57,7 @@ fn run_sum(
     to: Option<u64>,
     until: Option<Instant>,
     jobs: usize,
-    keep_going: bool,
+    (keep_going, driver): (bool, bool),
     progress: &(dyn Fn(u64, u64) + Sync),
 ) -> Sum {
     let next = AtomicU64::new(from);
@@ -74,7 +73,7 @@ fn run_sum(
                     if is_over {
                         break;
                     }
-                    let outcome = run_plan(&swarm::plan(seed), false);
+                    let outcome = run_seed(seed, false, driver);
                     if outcome.failure.is_some() && !keep_going {
                         stop.store(true, Ordering::Relaxed);
                     }
@@ -92,8 +91,20 @@ fn run_sum(
 
 /// The first of so many seeds that fails.
 #[cfg(feature = "planted")]
-pub(crate) fn first_failure(from: u64, seeds: u64, jobs: usize) -> Option<(u64, Failure)> {
-    let sum = run_sum(from, Some(from + seeds), None, jobs, false, &|_, _| {});
+pub(crate) fn first_failure(
+    from: u64,
+    seeds: u64,
+    jobs: usize,
+    driver: bool,
+) -> Option<(u64, Failure)> {
+    let sum = run_sum(
+        from,
+        Some(from + seeds),
+        None,
+        jobs,
+        (false, driver),
+        &|_, _| {},
+    );
     sum.failures.into_iter().next()
 }
 
@@ -122,7 +133,14 @@ pub(crate) fn run(from: u64, to: Option<u64>, minutes: Option<u64>, options: &Op
         );
         let _ = std::io::stderr().flush();
     };
-    let sum = run_sum(from, to, until, options.jobs, options.keep_going, &progress);
+    let sum = run_sum(
+        from,
+        to,
+        until,
+        options.jobs,
+        (options.keep_going, options.driver),
+        &progress,
+    );
     if is_terminal {
         eprintln!();
     }
@@ -131,7 +149,12 @@ pub(crate) fn run(from: u64, to: Option<u64>, minutes: Option<u64>, options: &Op
         None => ExitCode::SUCCESS,
         Some((seed, failure)) => {
             by_check(&sum.failures);
-            report(failure, &format!("--seed {seed}"));
+            let layer = if options.driver {
+                "--layer driver "
+            } else {
+                ""
+            };
+            report(failure, &format!("{layer}--seed {seed}"));
             if options.shrink {
                 let small = shrink::shrink(&swarm::plan(*seed), failure, true);
                 crate::say!("{}", small.to_text());

@@ -25,6 +25,8 @@ usage: sim [--seed N | --seeds A..B | --minutes M | --scenario NAME | --plan FIL
   --scoreboard      mistakes planted in a build made for it: which check sees each, and after
                     how many seeds; one that is not seen is a failure (--bug NAME: only that one)
 
+  --layer NAME      main (the default), or driver: the production loop on madsim's executor,
+                    with --seed and --seeds only
   --jobs J          runs at once, for --seeds and --minutes (the machine's cores)
   --trace           one line an event: simulated time, where, what
   --print-plan      the plan, on standard output, instead of a run
@@ -60,6 +62,8 @@ pub struct Options {
     pub runs: Runs,
     /// The first seed of `--minutes`.
     pub from: u64,
+    /// The driver layer, not the main one.
+    pub driver: bool,
     /// Threads.
     pub jobs: usize,
     /// Print every line.
@@ -90,6 +94,7 @@ impl Options {
         let mut options = Self {
             runs: Runs::Seed(0),
             from: 0,
+            driver: false,
             jobs: std::thread::available_parallelism().map_or(1, usize::from),
             trace: false,
             print_plan: false,
@@ -122,6 +127,11 @@ impl Options {
                     let file = rest.next().ok_or("--plan needs a file")?;
                     options.runs = Runs::Plan(file.clone());
                 }
+                "--layer" => match rest.next().map(String::as_str) {
+                    Some("main") => options.driver = false,
+                    Some("driver") => options.driver = true,
+                    _ => return Err("--layer needs main or driver".into()),
+                },
                 "--jobs" => {
                     let jobs = number(rest.next(), "--jobs")?;
                     options.jobs = usize::try_from(jobs).unwrap_or(1).max(1);
@@ -165,6 +175,28 @@ pub fn main() -> ExitCode {
 }
 
 fn execute(options: &Options) -> Result<ExitCode, String> {
+    if options.driver {
+        if !cfg!(madsim) {
+            return Err(
+                "the driver layer is off: this build has no `--cfg madsim`, \
+                        which a RUSTFLAGS in the environment takes away"
+                    .into(),
+            );
+        }
+        if options.print_plan || options.shrink {
+            return Err("the driver layer has no plan to print or to shrink".into());
+        }
+        return match &options.runs {
+            Runs::Seed(seed) => Ok(told(
+                &run_seed(*seed, options.trace, true),
+                &format!("--layer driver --seed {seed}"),
+                None,
+                options,
+            )),
+            Runs::Seeds(from, to) => Ok(batch::run(*from, Some(*to), None, options)),
+            _ => Err("the driver layer takes --seed or --seeds".into()),
+        };
+    }
     match &options.runs {
         Runs::Seed(seed) => Ok(one(&swarm::plan(*seed), &format!("--seed {seed}"), options)),
         Runs::Scenario(name) if name == "list" => {
@@ -194,7 +226,20 @@ fn one(plan: &Plan, how: &str, options: &Options) -> ExitCode {
         crate::say!("{}", plan.to_text().trim_end());
         return ExitCode::SUCCESS;
     }
-    let outcome = run(plan, options.trace);
+    told(&run(plan, options.trace), how, Some(plan), options)
+}
+
+/// One run of a seed, of either layer.
+pub(crate) fn run_seed(seed: u64, keep_lines: bool, driver: bool) -> Outcome {
+    #[cfg(madsim)]
+    if driver {
+        return crate::driver::run(seed, keep_lines);
+    }
+    debug_assert!(!driver, "refused before");
+    run(&swarm::plan(seed), keep_lines)
+}
+
+fn told(outcome: &Outcome, how: &str, plan: Option<&Plan>, options: &Options) -> ExitCode {
     if let Some(lines) = &outcome.trace.lines {
         let mut text = String::new();
         for line in lines {
@@ -202,12 +247,14 @@ fn one(plan: &Plan, how: &str, options: &Options) -> ExitCode {
         }
         crate::say!("{}", text.trim_end());
     }
-    crate::say!("{}", summary(&outcome));
+    crate::say!("{}", summary(outcome));
     let code = match &outcome.failure {
         None => ExitCode::SUCCESS,
         Some(failure) => {
             report(failure, how);
-            if options.shrink {
+            if options.shrink
+                && let Some(plan) = plan
+            {
                 let small = shrink::shrink(plan, failure, true);
                 crate::say!("{}", small.to_text());
                 crate::say!(

@@ -66,7 +66,7 @@ pub(crate) fn product_id(product: u32) -> ProductId {
     ProductId::parse(&format!("sku-{product}")).expect("a valid id")
 }
 
-fn key_of(action: &Action) -> Option<IdempotencyKey> {
+pub(crate) fn key_of(action: &Action) -> Option<IdempotencyKey> {
     let key = action.key?;
     IdempotencyKey::parse(&format!("key-{key}")).ok()
 }
@@ -133,7 +133,7 @@ impl Clients {
 }
 
 /// Of what a request means; an order's number alone does not say which order was meant.
-fn fingerprint(ask: &Ask, order_id: Option<OrderId>) -> Fingerprint {
+pub(crate) fn fingerprint(ask: &Ask, order_id: Option<OrderId>) -> Fingerprint {
     Fingerprint::of(format!("{ask:?} {order_id:?}").as_bytes())
 }
 
@@ -168,108 +168,113 @@ fn body(action: &Action, lines: &[(u32, u32, i64)], hold_ms: Option<u64>) -> New
     }
 }
 
+/// The id under which an order is placed: of its key, or a new one each time.
+pub(crate) fn new_order_id(seed: u64, action: &Action, order: u32, attempt: u32) -> OrderId {
+    if let Some(key) = key_of(action) {
+        return OrderId::from_idempotency_key(&key);
+    }
+    let names = [u64::from(order), u64::from(attempt)];
+    let mut ids = Rng::fork(seed, Stream::Ids, &names);
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&ids.next_u64().to_be_bytes());
+    bytes[8..].copy_from_slice(&ids.next_u64().to_be_bytes());
+    OrderId::from_bytes(bytes)
+}
+
+/// The command that an action comes to, about the order that it is about, if any.
+pub(crate) fn spell(action: &Action, number: u32, order_id: Option<OrderId>) -> (Command, Asked) {
+    let key = key_of(action);
+    // A creation is told apart by its body.
+    let is_create = matches!(action.ask, Ask::Create { .. });
+    let about = order_id.filter(|_| !is_create);
+    let idempotency = key.clone().map(|key| Idempotency {
+        key,
+        fingerprint: fingerprint(&action.ask, about),
+    });
+    let order_id = order_id.unwrap_or(NO_ORDER);
+    match action.ask {
+        Ask::Create {
+            ref lines, hold_ms, ..
+        } => {
+            let body = Arc::new(body(action, lines, hold_ms));
+            let create = CreateOrder {
+                order_id,
+                may_exist: key.is_some(),
+                order: body.clone(),
+            };
+            (
+                Command::Order(OrderCommand::Create(create)),
+                Asked::Create(order_id, body),
+            )
+        }
+        Ask::Cancel { .. } => {
+            let cancel = OrderCommand::Cancel {
+                order_id,
+                reason: Arc::from("changed my mind"),
+                idempotency,
+            };
+            (Command::Order(cancel), Asked::Cancel(order_id))
+        }
+        Ask::Nudge { .. } => {
+            let retry = OrderCommand::Retry {
+                order_id,
+                idempotency,
+            };
+            (Command::Order(retry), Asked::Nudge(order_id))
+        }
+        Ask::Refund { amount, .. } => {
+            let refund = PaymentCommand::Refund {
+                order_id,
+                amount: amount.and_then(|amount| Amount::from_minor(amount).ok()),
+                idempotency,
+            };
+            (Command::Payment(refund), Asked::Refund(order_id))
+        }
+        Ask::Adjust { product, delta } => {
+            let product_id = product_id(product);
+            let adjust = InventoryCommand::Adjust {
+                product_id: product_id.clone(),
+                delta,
+                reason: Arc::from(format!("intent {number}")),
+                idempotency,
+            };
+            (Command::Inventory(adjust), Asked::Product(product_id))
+        }
+        Ask::Define { product, on_hand } => {
+            let product_id = product_id(product);
+            let define = InventoryCommand::Define {
+                product_id: product_id.clone(),
+                name: None,
+                price: None,
+                on_hand,
+            };
+            (Command::Inventory(define), Asked::Product(product_id))
+        }
+    }
+}
+
+/// What is named where no order is known.
+pub(crate) const NO_ORDER: OrderId = OrderId::from_bytes([0; 16]);
+
 impl World<'_> {
     /// The command that an intent comes to when it arrives.
     fn command(&mut self, number: u32, attempt: u32) -> Option<(RequestId, Command)> {
         let seed = self.plan.knobs.seed;
-        let about = match &self.clients.get(number)?.action.ask {
+        let action = self.clients.get(number)?.action.clone();
+        let order_id = match &action.ask {
+            Ask::Create { order, .. } => {
+                let order_id = new_order_id(seed, &action, *order, attempt);
+                self.clients.get(number)?.order_id = Some(order_id);
+                self.clients.order_ids.insert(*order, order_id);
+                Some(order_id)
+            }
             Ask::Cancel { order } | Ask::Nudge { order } | Ask::Refund { order, .. } => {
-                Some(*order)
+                Some(self.order_of(number, *order))
             }
-            Ask::Create { .. } | Ask::Adjust { .. } | Ask::Define { .. } => None,
+            Ask::Adjust { .. } | Ask::Define { .. } => None,
         };
-        let about = about.map(|order| self.order_of(number, order));
-        let intent = self.clients.get(number)?;
-        let action = intent.action.clone();
-        let key = key_of(&action);
-        let idempotency = key.clone().map(|key| Idempotency {
-            key,
-            fingerprint: fingerprint(&action.ask, about),
-        });
-        let (command, asked) = match action.ask {
-            Ask::Create {
-                order,
-                ref lines,
-                hold_ms,
-            } => {
-                let order_id = match &key {
-                    Some(key) => OrderId::from_idempotency_key(key),
-                    None => {
-                        let names = [u64::from(order), u64::from(attempt)];
-                        let mut ids = Rng::fork(seed, Stream::Ids, &names);
-                        let mut bytes = [0; 16];
-                        bytes[..8].copy_from_slice(&ids.next_u64().to_be_bytes());
-                        bytes[8..].copy_from_slice(&ids.next_u64().to_be_bytes());
-                        OrderId::from_bytes(bytes)
-                    }
-                };
-                intent.order_id = Some(order_id);
-                let body = Arc::new(body(&action, lines, hold_ms));
-                self.clients.order_ids.insert(order, order_id);
-                let bodies = self.audit.ledger.bodies.entry(order_id).or_default();
-                bodies.push(body.clone());
-                let create = CreateOrder {
-                    order_id,
-                    may_exist: key.is_some(),
-                    order: body.clone(),
-                };
-                (
-                    Command::Order(OrderCommand::Create(create)),
-                    Asked::Create(order_id, body),
-                )
-            }
-            Ask::Cancel { order } => {
-                let order_id = self.order_of(number, order);
-                self.audit.ledger.cancel_asked.insert(order_id);
-                let cancel = OrderCommand::Cancel {
-                    order_id,
-                    reason: Arc::from("changed my mind"),
-                    idempotency,
-                };
-                (Command::Order(cancel), Asked::Cancel(order_id))
-            }
-            Ask::Nudge { order } => {
-                let order_id = self.order_of(number, order);
-                let retry = OrderCommand::Retry {
-                    order_id,
-                    idempotency,
-                };
-                (Command::Order(retry), Asked::Nudge(order_id))
-            }
-            Ask::Refund { order, amount } => {
-                let order_id = self.order_of(number, order);
-                let refund = PaymentCommand::Refund {
-                    order_id,
-                    amount: amount.and_then(|amount| Amount::from_minor(amount).ok()),
-                    idempotency,
-                };
-                (Command::Payment(refund), Asked::Refund(order_id))
-            }
-            Ask::Adjust { product, delta } => {
-                let adjust = InventoryCommand::Adjust {
-                    product_id: product_id(product),
-                    delta,
-                    reason: Arc::from(format!("intent {number}")),
-                    idempotency,
-                };
-                (
-                    Command::Inventory(adjust),
-                    Asked::Product(product_id(product)),
-                )
-            }
-            Ask::Define { product, on_hand } => {
-                let define = InventoryCommand::Define {
-                    product_id: product_id(product),
-                    name: None,
-                    price: None,
-                    on_hand,
-                };
-                (
-                    Command::Inventory(define),
-                    Asked::Product(product_id(product)),
-                )
-            }
-        };
+        let (command, asked) = spell(&action, number, order_id);
+        self.audit.expect(&asked);
         let request = RequestId(self.clients.requests.len() as u64);
         let was_known = self.audit.knows(&asked);
         self.clients.requests.push(Request {
@@ -285,11 +290,10 @@ impl World<'_> {
     /// since a retry under a key has to be the same request.
     fn order_of(&mut self, number: u32, order: u32) -> OrderId {
         let known = self.clients.order_ids.get(&order).copied();
-        let unknown = OrderId::from_bytes([0; 16]);
         let Some(intent) = self.clients.get(number) else {
-            return unknown;
+            return NO_ORDER;
         };
-        *intent.order_id.get_or_insert(known.unwrap_or(unknown))
+        *intent.order_id.get_or_insert(known.unwrap_or(NO_ORDER))
     }
 
     pub(crate) fn on_send(&mut self, number: u32) {

@@ -5,9 +5,11 @@ use a4co_core::invariants::Phase;
 use a4co_core::inventory::ReservationStatus;
 use a4co_core::order::SagaState;
 use a4co_core::payment::PaymentPhase;
+use a4co_core::settings::Settings;
 use a4co_core::time::{Millis, Timestamp};
 
-use crate::gateway::Charge;
+use crate::audit::Audit;
+use crate::gateway::{Charge, Gateway};
 use crate::trace::Node;
 use crate::verdict::{Checked, liveness, safety};
 use crate::world::World;
@@ -24,51 +26,10 @@ impl World<'_> {
         if !process.inbox.is_empty() || process.appending.is_some() {
             return Some("the driver is at work".into());
         }
-        if !self.gateway.pending().is_empty() {
-            return Some("a charge is pending at the gateway".into());
-        }
-        for order in self.audit.orders() {
-            let order_id = order.order_id;
-            let charge = self.gateway.charge(order_id);
-            let payment = self.audit.payment(order_id);
-            if !order.saga.is_terminal() {
-                return Some(format!(
-                    "order {order_id} is {}, undo {:?}, parked {}; payment {:?}, owes {:?} \
-                     due {:?} after {:?} tries; reservation {:?}; gateway {charge:?}; the \
-                     engine's clock is at {}, its next timer at {:?}",
-                    order.saga,
-                    order.undo,
-                    order.parked,
-                    payment.map(|it| it.phase),
-                    payment.and_then(|it| it.owed_operation(&self.settings)),
-                    payment.map(|it| it.due_at),
-                    payment.map(|it| it.attempts),
-                    self.audit.reservation(order_id).map(|it| it.status),
-                    self.engine_now(),
-                    process.host.wake_at(),
-                ));
-            }
-            if let Some(payment) = payment {
-                let is_behind = charge == Charge::Captured && payment.captured.is_zero();
-                if !payment.is_settled() || is_behind {
-                    return Some(format!(
-                        "order {order_id} has ended ({}), its payment is {:?} and owes {:?} \
-                         after {} tries; gateway {charge:?}, {:?}",
-                        order.saga,
-                        payment.phase,
-                        payment.owed_operation(&self.settings),
-                        payment.attempts,
-                        self.gateway.account(order_id),
-                    ));
-                }
-            }
-            if let Some(held) = self.audit.reservation(order_id)
-                && held.status == ReservationStatus::Active
-            {
-                return Some(format!("order {order_id} has ended and still holds stock"));
-            }
-        }
-        None
+        unended(&self.audit, &self.gateway, &self.settings).map(|why| {
+            let (now, timer) = (self.engine_now(), process.host.wake_at());
+            format!("{why}; the engine's clock is at {now}, its next timer at {timer:?}")
+        })
     }
 
     /// Once nothing fails any more, no deadline passes unnoticed.
@@ -169,7 +130,53 @@ impl World<'_> {
                 return Err(safety("ended_leaves_memory", why));
             }
         }
-        self.check_log()?;
+        crate::recovery::check_log(&self.disk, &self.audit)?;
         self.check_clients()
     }
+}
+
+/// Which order has not come to its end yet, and what it waits for.
+pub(crate) fn unended(audit: &Audit, gateway: &Gateway, settings: &Settings) -> Option<String> {
+    if !gateway.pending().is_empty() {
+        return Some("a charge is pending at the gateway".into());
+    }
+    for order in audit.orders() {
+        let order_id = order.order_id;
+        let charge = gateway.charge(order_id);
+        let payment = audit.payment(order_id);
+        if !order.saga.is_terminal() {
+            return Some(format!(
+                "order {order_id} is {}, undo {:?}, parked {}; payment {:?}, owes {:?} \
+                 due {:?} after {:?} tries; reservation {:?}; gateway {charge:?}",
+                order.saga,
+                order.undo,
+                order.parked,
+                payment.map(|it| it.phase),
+                payment.and_then(|it| it.owed_operation(settings)),
+                payment.map(|it| it.due_at),
+                payment.map(|it| it.attempts),
+                audit.reservation(order_id).map(|it| it.status),
+            ));
+        }
+        if let Some(payment) = payment {
+            let is_behind = charge == Charge::Captured && payment.captured.is_zero();
+            if !payment.is_settled() || is_behind {
+                return Some(format!(
+                    "order {order_id} has ended ({}), its payment is {:?} and owes {:?} \
+                     after {} tries; gateway {charge:?}, {:?}",
+                    order.saga,
+                    payment.phase,
+                    payment.owed_operation(settings),
+                    payment.attempts,
+                    gateway.account(order_id),
+                ));
+            }
+        }
+        if let Some(held) = audit.reservation(order_id)
+            && held.status == ReservationStatus::Active
+        {
+            return Some(format!("order {order_id} has ended and still holds stock"));
+        }
+    }
+    None
 }

@@ -22,6 +22,8 @@ mod calls;
 pub mod cli;
 mod clients;
 mod describe;
+#[cfg(madsim)]
+pub mod driver;
 mod finish;
 pub mod gateway;
 pub mod plan;

@@ -6,10 +6,11 @@ use std::rc::Rc;
 use a4co_core::embedded::EmbeddedHost;
 use a4co_core::record::{self, Record};
 use a4co_core::row::Row;
+use a4co_core::settings::Settings;
 use a4co_journal::sim_disk::SimDisk;
 use a4co_journal::{Journal, OpenError, Options, Recovery, verify};
 
-use crate::audit::Rows;
+use crate::audit::{Audit, Rows};
 use crate::process::Process;
 use crate::rng::{Rng, Stream};
 use crate::trace::Node;
@@ -54,23 +55,8 @@ impl World<'_> {
         if let Some(damage) = recovered.damaged_snapshots.first() {
             return Err(safety("journal_is_intact", damage.to_string()));
         }
-        match self.in_doubt.take() {
-            // It was written and never answered: it may be there, and if so, for good.
-            Some(bytes) if last == known + 1 => {
-                let there = journal.read_from(last).ok().and_then(|mut it| it.next());
-                if there.is_none_or(|there| there.is_ok_and(|it| it.payload != bytes)) {
-                    return Err(safety(
-                        "journal_is_intact",
-                        "another record than was written",
-                    ));
-                }
-                self.on_durable(last, &bytes)?;
-            }
-            _ if last == known => {}
-            _ => {
-                let why = format!("{known} records were durable, the log has {last}");
-                return Err(safety("durable_record_is_found", why));
-            }
+        if let Some(bytes) = doubt(&journal, known, last, self.in_doubt.take())? {
+            self.on_durable(last, &bytes)?;
         }
         self.audit.unpublished = None;
         let host = self.rebuild(&journal)?;
@@ -103,14 +89,14 @@ impl World<'_> {
             .snapshot
             .as_ref()
             .map_or(0, |snapshot| snapshot.position.sequence);
-        let (host, mut rows) = self.replay(newest, applied)?;
+        let (host, mut rows) = replay(&self.audit, &self.settings, newest, applied)?;
         let names = [u64::from(self.processes), 1];
         let mut rng = Rng::fork(self.plan.knobs.seed, Stream::Restart, &names);
         if applied < from || rng.chance(self.plan.knobs.rebuild) {
             let base = reader
                 .recover_from_base()
                 .map_err(|error| safety("journal_is_intact", error.to_string()))?;
-            let (other, all) = self.replay(base, applied)?;
+            let (other, all) = replay(&self.audit, &self.settings, base, applied)?;
             rows = all;
             if let Some(rebuilt) = other.snapshot() {
                 self.audit
@@ -124,49 +110,6 @@ impl World<'_> {
         self.audit
             .same_rows(&self.store.shown, "the restarted store")?;
         Ok(host)
-    }
-
-    /// Replays what a recovery says, and gives back the rows of records after `applied`.
-    fn replay(
-        &self,
-        recovery: Recovery<SimDisk>,
-        applied: u64,
-    ) -> Result<(EmbeddedHost, Rows), Failure> {
-        let mut host = match &recovery.snapshot {
-            None => EmbeddedHost::new(&self.settings),
-            Some(snapshot) => {
-                let snapshot = record::decode(&snapshot.payload)
-                    .map_err(|error| safety("record_decodes", format!("a snapshot: {error}")))?;
-                EmbeddedHost::from_snapshot(&self.settings, snapshot)
-            }
-        };
-        let mut rows: BTreeMap<_, Rc<Row>> = Rows::new();
-        let mut last = recovery
-            .snapshot
-            .as_ref()
-            .map_or(0, |snapshot| snapshot.position.sequence);
-        for read in recovery.records {
-            let read = read.map_err(|error| safety("journal_is_intact", error.to_string()))?;
-            last += 1;
-            let known = usize::try_from(read.sequence)
-                .ok()
-                .and_then(|sequence| self.audit.records.get(sequence.checked_sub(1)?));
-            if read.sequence != last || known.is_none_or(|known| **known != *read.payload) {
-                let why = format!("record {} is not what was written", read.sequence);
-                return Err(safety("durable_record_is_found", why));
-            }
-            let record: Record = record::decode(&read.payload)
-                .map_err(|error| safety("record_decodes", error.to_string()))?;
-            let changed = host
-                .replay(&record, read.sequence > applied)
-                .map_err(|error| safety("replay_equals_state", error.to_string()))?;
-            rows.extend(changed.into_iter().map(|row| (row.key(), Rc::new(row))));
-        }
-        if last != self.audit.records.len() as u64 {
-            let why = format!("the log ends with record {last}");
-            return Err(safety("durable_record_is_found", why));
-        }
-        Ok((host, rows))
     }
 
     fn begin(&mut self, host: EmbeddedHost, journal: Journal<SimDisk>) -> Checked {
@@ -261,15 +204,86 @@ impl World<'_> {
             }
         }
     }
+}
 
-    /// The log on the disk as it is now is intact from end to end.
-    pub(crate) fn check_log(&self) -> Checked {
-        let copy = self.disk.duplicate();
-        copy.kill();
-        let report = verify(&copy).map_err(|it| safety("journal_is_intact", it.to_string()))?;
-        if report.is_intact() && report.last_sequence == self.audit.records.len() as u64 {
-            return Ok(());
+/// A record that was being appended when the process died may be there, and if so, for
+/// good: it is given back where it is. Any other difference from what was durable is wrong.
+pub(crate) fn doubt(
+    journal: &Journal<SimDisk>,
+    known: u64,
+    last: u64,
+    in_doubt: Option<Vec<u8>>,
+) -> Result<Option<Vec<u8>>, Failure> {
+    match in_doubt {
+        Some(bytes) if last == known + 1 => {
+            let there = journal.read_from(last).ok().and_then(|mut it| it.next());
+            if there.is_none_or(|there| there.is_ok_and(|it| it.payload != bytes)) {
+                return Err(safety(
+                    "journal_is_intact",
+                    "another record than was written",
+                ));
+            }
+            Ok(Some(bytes))
         }
-        Err(safety("journal_is_intact", format!("{report:?}")))
+        _ if last == known => Ok(None),
+        _ => {
+            let why = format!("{known} records were durable, the log has {last}");
+            Err(safety("durable_record_is_found", why))
+        }
     }
+}
+
+/// Replays what a recovery says, and gives back the rows of records after `applied`.
+pub(crate) fn replay(
+    audit: &Audit,
+    settings: &Settings,
+    recovery: Recovery<SimDisk>,
+    applied: u64,
+) -> Result<(EmbeddedHost, Rows), Failure> {
+    let mut host = match &recovery.snapshot {
+        None => EmbeddedHost::new(settings),
+        Some(snapshot) => {
+            let snapshot = record::decode(&snapshot.payload)
+                .map_err(|error| safety("record_decodes", format!("a snapshot: {error}")))?;
+            EmbeddedHost::from_snapshot(settings, snapshot)
+        }
+    };
+    let mut rows: BTreeMap<_, Rc<Row>> = Rows::new();
+    let mut last = recovery
+        .snapshot
+        .as_ref()
+        .map_or(0, |snapshot| snapshot.position.sequence);
+    for read in recovery.records {
+        let read = read.map_err(|error| safety("journal_is_intact", error.to_string()))?;
+        last += 1;
+        let known = usize::try_from(read.sequence)
+            .ok()
+            .and_then(|sequence| audit.records.get(sequence.checked_sub(1)?));
+        if read.sequence != last || known.is_none_or(|known| **known != *read.payload) {
+            let why = format!("record {} is not what was written", read.sequence);
+            return Err(safety("durable_record_is_found", why));
+        }
+        let record: Record = record::decode(&read.payload)
+            .map_err(|error| safety("record_decodes", error.to_string()))?;
+        let changed = host
+            .replay(&record, read.sequence > applied)
+            .map_err(|error| safety("replay_equals_state", error.to_string()))?;
+        rows.extend(changed.into_iter().map(|row| (row.key(), Rc::new(row))));
+    }
+    if last != audit.records.len() as u64 {
+        let why = format!("the log ends with record {last}");
+        return Err(safety("durable_record_is_found", why));
+    }
+    Ok((host, rows))
+}
+
+/// The log on the disk as it is now is intact from end to end.
+pub(crate) fn check_log(disk: &SimDisk, audit: &Audit) -> Checked {
+    let copy = disk.duplicate();
+    copy.kill();
+    let report = verify(&copy).map_err(|it| safety("journal_is_intact", it.to_string()))?;
+    if report.is_intact() && report.last_sequence == audit.records.len() as u64 {
+        return Ok(());
+    }
+    Err(safety("journal_is_intact", format!("{report:?}")))
 }

@@ -29,6 +29,7 @@ pub enum Stream {
     Restart,
     Ids,
     Flip,
+    Driver,
 }
 
 const fn mix(mut z: u64) -> u64 {

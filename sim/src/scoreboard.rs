@@ -87,7 +87,9 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     let mut missed = 0;
     let mut shown = 0;
     let mut beyond = 0;
-    for name in [&"canary"].into_iter().chain(core).chain(journal) {
+    let driver = a4co_driver::planted::NAMES;
+    let all = core.iter().chain(journal).chain(driver);
+    for name in [&"canary"].into_iter().chain(all) {
         if options.bug.as_ref().is_some_and(|bug| bug != name) {
             continue;
         }
@@ -95,7 +97,10 @@ pub(crate) fn run(options: &Options) -> ExitCode {
         CANARY.store(*name == "canary", std::sync::atomic::Ordering::Relaxed);
         a4co_core::planted::select(core.contains(name).then_some(name));
         a4co_journal::planted::select(journal.contains(name).then_some(name));
-        let found = crate::batch::first_failure(options.from, seeds_max(name), options.jobs);
+        a4co_driver::planted::select(driver.contains(name).then_some(name));
+        let is_driver = driver.contains(name);
+        let found =
+            crate::batch::first_failure(options.from, seeds_max(name), options.jobs, is_driver);
         match found {
             Some((seed, failure)) => {
                 let seeds = seed - options.from + 1;
@@ -117,6 +122,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     CANARY.store(false, std::sync::atomic::Ordering::Relaxed);
     a4co_core::planted::select(None);
     a4co_journal::planted::select(None);
+    a4co_driver::planted::select(None);
     let found = shown - missed - beyond;
     crate::say!("{found} of {shown} found in time, {beyond} out of reach");
     ExitCode::from(u8::from(missed > 0))

@@ -12,6 +12,7 @@ use a4co_core::time::Millis;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::handle::{EngineHandle, Submission};
+use crate::planted::planted;
 use crate::ports::{
     AnswerSink, Clock, Gateway, GatewayAnswer, Log, LogError, Observer, RowSink, Rows,
 };
@@ -251,6 +252,7 @@ impl<L: Log, R: Rows, C: Clock, O: Observer> Driver<L, R, C, O> {
                 operation,
                 outcome,
             },
+            Event::Fetched(..) if planted!("fetched_row_lost") => return,
             Event::Fetched(key, row) => HostInput::Fetched { key, row },
         };
         self.host.handle_input(self.clock.now(), input);
@@ -291,6 +293,18 @@ impl<L: Log, R: Rows, C: Clock, O: Observer> Driver<L, R, C, O> {
     }
 
     fn commit(&mut self, record: Vec<u8>) -> Result<(), DriverError> {
+        if planted!("reply_before_append") {
+            self.host
+                .handle_input(self.clock.now(), HostInput::Committed);
+            while let Some(output) = self.host.poll_output() {
+                match output {
+                    HostOutput::Reply { request, reply } => self.reply(request, reply),
+                    HostOutput::CallGateway(call) => self.calls.push(call),
+                    HostOutput::Fetch(key) => self.fetches.push(key),
+                    HostOutput::Commit(_) | HostOutput::Publish(_) => {}
+                }
+            }
+        }
         match self.log.append(&record) {
             Ok(sequence) => {
                 self.committed = (sequence, record.len());
@@ -318,8 +332,13 @@ impl<L: Log, R: Rows, C: Clock, O: Observer> Driver<L, R, C, O> {
             .filter(|row| may_be_awaited(row))
             .cloned()
             .collect();
+        if planted!("end_told_before_shown") {
+            self.watches.tell(&ended);
+        }
+        let early =
+            planted!("watchers_looked_up_before_rows").then(|| self.watches.taken_early(&ended));
         self.rows.publish(sequence, rows);
-        self.watches.tell(&ended);
+        early.as_ref().unwrap_or(&self.watches).tell(&ended);
         self.send_late_replies();
     }
 
@@ -362,6 +381,9 @@ impl<L: Log, R: Rows, C: Clock, O: Observer> Driver<L, R, C, O> {
         self.submissions.close();
         loop {
             self.take_batch();
+            if planted!("stop_drops_what_was_taken") {
+                break;
+            }
             self.carry_out()?;
             if self.events.is_empty() && self.submissions.is_empty() {
                 break;

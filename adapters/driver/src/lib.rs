@@ -12,6 +12,10 @@
 
 pub mod driver;
 pub mod handle;
+#[cfg(not(feature = "planted"))]
+mod planted;
+#[cfg(feature = "planted")]
+pub mod planted;
 pub mod ports;
 pub mod watch;
 

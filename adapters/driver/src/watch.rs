@@ -12,6 +12,8 @@ use a4co_core::payment::{Payment, RefundStatus};
 use a4co_core::row::Row;
 use tokio::sync::oneshot;
 
+use crate::planted::planted;
+
 /// Those who wait, by order.
 #[derive(Debug, Clone, Default)]
 pub struct Watches {
@@ -35,7 +37,8 @@ impl Watches {
         let (sender, receiver) = oneshot::channel();
         let mut waiting = self.lock();
         let queue = waiting.orders.entry(order_id).or_default();
-        queue.retain(|sender| !sender.is_closed());
+        queue
+            .retain(|sender| !sender.is_closed() && !planted!("second_watcher_replaces_the_first"));
         queue.push(sender);
         receiver
     }
@@ -88,6 +91,21 @@ impl Watches {
                 _ => {}
             }
         }
+    }
+
+    /// The mistake that once was here: who waits is looked up before readers see the rows.
+    pub(crate) fn taken_early(&self, rows: &[Row]) -> Self {
+        let early = Self::default();
+        let (mut from, mut to) = (self.lock(), early.lock());
+        for row in rows {
+            if let Row::Order(order) = row
+                && let Some(waiting) = from.orders.remove(&order.order_id)
+            {
+                to.orders.insert(order.order_id, waiting);
+            }
+        }
+        drop(to);
+        early
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {

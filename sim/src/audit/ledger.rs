@@ -202,6 +202,12 @@ impl Ledger {
         Ok(())
     }
 
+    /// When the newest event was decided.
+    #[must_use]
+    pub fn last_event_at(&self) -> Timestamp {
+        self.last_at.iter().copied().max().unwrap_or_default()
+    }
+
     fn goes_on<E: std::fmt::Debug>(&mut self, journal: usize, recorded: &Recorded<E>) -> Checked {
         if recorded.at < self.last_at[journal] {
             let why = format!(
