@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use crate::plan::Plan;
 use crate::run::{Outcome, run};
 use crate::verdict::Failure;
-use crate::{batch, scenario, scoreboard, shrink, swarm};
+use crate::{batch, exhaustive, scenario, scoreboard, shrink, swarm};
 
 /// Bad usage.
 pub(crate) const EXIT_USAGE: u8 = 2;
@@ -14,13 +14,17 @@ pub(crate) const EXIT_USAGE: u8 = 2;
 const HELP: &str = "\
 The deterministic simulator of the order engine: one seed, one run, byte for byte.
 
-usage: sim [--seed N | --seeds A..B | --minutes M | --scenario NAME | --plan FILE] [options]
+usage: sim [--seed N | --seeds A..B | --minutes M | --scenario NAME | --plan FILE | --exhaustive]
+           [options]
 
   --seed N          one run, of the plan that this seed makes (without any of these: seed 0)
   --seeds A..B      many runs: A and every seed up to B, B not included
   --minutes M       runs of ever new seeds, from --from S on (0), for M minutes
   --scenario NAME   a run written by hand; `--scenario list` names them
   --plan FILE       a run of a plan from a file, as --print-plan writes it
+
+  --exhaustive      every interleaving of a small world to its end, instead of runs of seeds
+                    (with --small: of a smaller one, in seconds)
 
   --scoreboard      mistakes planted in a build made for it: which check sees each, and after
                     how many seeds; one that is not seen is a failure (--bug NAME: only that one)
@@ -53,6 +57,8 @@ pub enum Runs {
     Plan(String),
     /// The planted mistakes.
     Scoreboard,
+    /// Every interleaving of a small world.
+    Exhaustive,
 }
 
 /// The command line, parsed.
@@ -76,6 +82,8 @@ pub struct Options {
     pub keep_going: bool,
     /// One planted mistake.
     pub bug: Option<String>,
+    /// The smaller world of `--exhaustive`.
+    pub small: bool,
 }
 
 fn number(text: Option<&String>, name: &str) -> Result<u64, String> {
@@ -101,6 +109,7 @@ impl Options {
             shrink: false,
             keep_going: false,
             bug: None,
+            small: false,
         };
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {
@@ -140,6 +149,8 @@ impl Options {
                 "--print-plan" => options.print_plan = true,
                 "--shrink" => options.shrink = true,
                 "--scoreboard" => options.runs = Runs::Scoreboard,
+                "--exhaustive" => options.runs = Runs::Exhaustive,
+                "--small" => options.small = true,
                 "--bug" => {
                     let name = rest.next().ok_or("--bug needs a name")?;
                     options.bug = Some(name.clone());
@@ -216,6 +227,11 @@ fn execute(options: &Options) -> Result<ExitCode, String> {
             Ok(one(&plan, &format!("--plan {file}"), options))
         }
         Runs::Seeds(from, to) => Ok(batch::run(*from, Some(*to), None, options)),
+        Runs::Exhaustive => Ok(exhaustive::run(if options.small {
+            exhaustive::Bounds::SMALL
+        } else {
+            exhaustive::Bounds::FULL
+        })),
         Runs::Scoreboard => Ok(scoreboard::run(options)),
         Runs::Minutes(minutes) => Ok(batch::run(options.from, None, Some(*minutes), options)),
     }

@@ -24,6 +24,7 @@ mod clients;
 mod describe;
 #[cfg(madsim)]
 pub mod driver;
+pub mod exhaustive;
 mod finish;
 pub mod gateway;
 pub mod plan;
