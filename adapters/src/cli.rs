@@ -16,6 +16,8 @@ use std::process::ExitCode;
 mod args;
 mod client;
 mod config;
+mod generate;
+mod health;
 mod ops;
 mod order;
 mod stock;
@@ -26,6 +28,8 @@ pub use self::args::{
     ServeFlags, StockCommand, VerifyFlags,
 };
 pub use self::config::{load, print as print_config};
+pub use self::generate::{print_completions, write_manual};
+pub use self::health::run as run_health;
 pub use self::ops::{run_backup, run_restore, run_verify};
 pub use self::order::run as run_order;
 pub use self::stock::run as run_stock;

@@ -19,6 +19,7 @@ mod health;
 mod ids;
 mod inventory;
 mod metrics;
+mod openapi;
 mod orders;
 mod outer;
 mod payments;
@@ -175,5 +176,9 @@ fn routes() -> Vec<(Route, MethodRouter<Arc<HttpState>>)> {
         (Route::HealthLive, get(health::live)),
         (Route::HealthReady, get(health::ready)),
         (Route::Metrics, get(metrics::show)),
+        (Route::OpenApi, get(openapi::show)),
+        (Route::Docs, get(openapi::page)),
+        (Route::DocsScript, get(openapi::script)),
+        (Route::DocsStyle, get(openapi::style)),
     ]
 }

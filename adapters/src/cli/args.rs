@@ -46,6 +46,19 @@ pub enum Command {
     Bench(crate::bench::BenchArgs),
     /// Place a mixed stream of orders and watch what becomes of them
     Demo(crate::demo::DemoArgs),
+    /// Ask a running server whether it is ready; for probes
+    Health(ClientFlags),
+    /// Print the completions for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages, one for each command
+    Man {
+        /// Folder that they go to; it must exist
+        #[arg(value_name = "DIR")]
+        to: PathBuf,
+    },
     /// Look at orders, cancel them, retry them
     #[command(subcommand)]
     Order(OrderCommand),

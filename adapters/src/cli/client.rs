@@ -92,6 +92,12 @@ impl Client {
         answer(sent, None)
     }
 
+    /// Asks whether the server is ready.
+    pub(super) fn ready(&self) -> Result<Answer, Failure> {
+        let base = self.base.trim_end_matches("/api/v1");
+        answer(self.agent.get(format!("{base}/health/ready")).call(), None)
+    }
+
     pub(super) fn put(&self, path: &[&str], body: &str) -> Result<Answer, Failure> {
         let request = self
             .agent

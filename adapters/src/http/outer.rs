@@ -58,6 +58,10 @@ routes! {
     HealthLive = "/health/live",
     HealthReady = "/health/ready",
     Metrics = "/metrics",
+    OpenApi = "/api/openapi.json",
+    Docs = "/api/docs",
+    DocsScript = "/api/docs/page.js",
+    DocsStyle = "/api/docs/page.css",
     Unmatched = "unmatched",
 }
 
@@ -66,7 +70,14 @@ impl Route {
     const fn is_about_the_process(self) -> bool {
         matches!(
             self,
-            Self::Health | Self::HealthLive | Self::HealthReady | Self::Metrics
+            Self::Health
+                | Self::HealthLive
+                | Self::HealthReady
+                | Self::Metrics
+                | Self::OpenApi
+                | Self::Docs
+                | Self::DocsScript
+                | Self::DocsStyle
         )
     }
 }

@@ -1,4 +1,5 @@
-//! The load generator and the demo, against a server: they end well, and say what they saw.
+//! The tools around a server (load generator, demo, probe, completions, manual): they end
+//! well, and say what they saw.
 
 use a4co_tests::Options;
 use a4co_tests::server::run;
@@ -67,4 +68,39 @@ fn the_demo_plays_every_scene_as_it_should_end() {
         report["scenes"].as_object().map(serde_json::Map::len),
         Some(8)
     );
+}
+
+#[test]
+fn a_probe_needs_no_curl() {
+    let server = Options::new().start();
+    let url = format!("http://{}", server.address());
+    let ready = run(&["health", "--url", &url]);
+    assert_eq!(
+        (ready.status.code(), &*ready.stdout),
+        (Some(0), &b"ok\n"[..])
+    );
+    assert!(server.stop().success());
+    let gone = run(&["health", "--url", &url]);
+    assert_eq!(gone.status.code(), Some(3), "{gone:?}");
+}
+
+#[test]
+fn completions_and_manual_pages_know_every_command() {
+    let shells = ["bash", "zsh", "fish", "elvish", "powershell"];
+    for shell in shells {
+        let completions = run(&["completions", shell]);
+        let script = String::from_utf8_lossy(&completions.stdout);
+        assert!(
+            script.contains("restore") && script.contains("data-dir"),
+            "{shell}"
+        );
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder.path();
+    let written = run(&["man", &folder.to_string_lossy()]);
+    assert!(written.status.success(), "{written:?}");
+    let page = std::fs::read_to_string(folder.join("a4co-serve.1")).expect("a page for serve");
+    assert!(page.contains("saga\\-timeout"), "{page}");
+    let nowhere = run(&["man", &folder.join("nowhere").to_string_lossy()]);
+    assert_eq!(nowhere.status.code(), Some(1), "{nowhere:?}");
 }
