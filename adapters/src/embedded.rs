@@ -136,8 +136,10 @@ impl Prepared {
             engine,
             recovered,
         } = self;
-        metrics.recovered(&engine.host);
         let view = engine.view.clone();
+        let clock = MonotonicClock::not_before(recovered.last_event_at);
+        metrics.recovered(&engine.host, &view, clock, recovered.last_event_at);
+        let gateway = metrics.metered(gateway);
         let append_s = metrics.append_seconds();
         let log = JournalLog::start(
             engine.journal,
@@ -147,7 +149,6 @@ impl Prepared {
             append_s,
         );
         let rows = ViewRows::new(view.clone(), disk, runtime);
-        let clock = MonotonicClock::not_before(recovered.last_event_at);
         let (driver, reach) = Driver::new(
             engine.host,
             log,

@@ -1,24 +1,39 @@
-//! What the engine counts, as Prometheus shows it.
+//! What the engine counts, as Prometheus shows it; `docs/METRICS.md` has the list.
 //!
-//! Everything is derived from the rows of each commit, on the engine's thread: an order
-//! counts as started when its first row is seen, and as ended when its saga is. Labels are
-//! bounded: names of states and reasons, never an id.
+//! Everything is derived from the rows of each commit, on the engine's thread, and nothing
+//! takes a lock there: every labelled counter is looked up once, at the start. Labels are
+//! bounded: names of states and reasons, never an id. Counters begin at zero with the
+//! process; gauges are right from the first moment, because they are set from what
+//! recovery found ([`EngineMetrics::recovered`]).
 
-use std::collections::{HashMap, HashSet};
+mod calls;
+mod scraped;
+#[cfg(test)]
+mod tests;
+mod window;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use a4co_core::embedded::EmbeddedHost;
-use a4co_core::ids::OrderId;
-use a4co_core::inventory::{Reservation, ReservationStatus};
+use a4co_core::ids::{OrderId, ProductId};
+use a4co_core::invariants::leaked_units;
+use a4co_core::inventory::{Product, Reservation, ReservationStatus};
 use a4co_core::order::{CancelReason, Order, OrderStatus, SagaState};
-use a4co_core::payment::{Payment, PaymentStatus};
+use a4co_core::payment::{Payment, PaymentStatus, RefundStatus};
 use a4co_core::row::Row;
-use a4co_driver::ports::Observer;
+use a4co_core::time::Timestamp;
+use a4co_driver::ports::{Gateway, Observer};
+use a4co_store::View;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry,
 };
 
+use self::calls::{Calls, Metered};
+use self::scraped::{Live, Scraped};
+use crate::embedded::MonotonicClock;
 use crate::http::Readiness;
 
 /// Seconds from an order's creation to its saga's end.
@@ -31,36 +46,200 @@ const APPEND_BUCKETS_S: [f64; 12] = [
     0.0001, 0.0002, 0.0004, 0.0008, 0.0016, 0.0032, 0.0064, 0.0128, 0.025, 0.05, 0.1, 1.0,
 ];
 
+/// The stages at which a saga fails.
+const STAGES: [&str; 4] = ["inventory", "payment", "timeout", "cancelled"];
+
+/// Why a compensation begins, as [`CancelReason::name`] has it.
+const REASONS: [&str; 6] = [
+    "user_cancelled",
+    "payment_failed",
+    "payment_timeout",
+    "saga_timeout",
+    "reservation_expired",
+    "commit_refused",
+];
+
+/// What goes wrong technically: neither a declined card nor a product that is sold out.
+const ERRORS: [&str; 7] = [
+    "payment_timeout",
+    "saga_timeout",
+    "reservation_expired",
+    "commit_refused",
+    "parked",
+    "journal_full",
+    "gateway_unknown",
+];
+const ERROR_PARKED: usize = 4;
+const ERROR_JOURNAL_FULL: usize = 5;
+const ERROR_GATEWAY_UNKNOWN: usize = 6;
+
+const PARTICIPANTS: [&str; 3] = ["order", "inventory", "payment"];
+
 /// The engine's metrics, and the observer that feeds them.
 pub struct EngineMetrics {
     started: IntCounter,
     succeeded: IntCounter,
-    failed: IntCounterVec,
-    compensations: IntCounterVec,
+    failed: [IntCounter; STAGES.len()],
+    compensations: [IntCounter; REASONS.len()],
     compensated: IntCounter,
-    duration_s: HistogramVec,
+    errors: [IntCounter; ERRORS.len()],
+    durations_s: [Histogram; OrderStatus::ALL.len()],
     active: IntGauge,
-    by_saga: IntGaugeVec,
-    by_status: IntGaugeVec,
-    parked: IntGauge,
+    by_saga: [IntGauge; SagaState::ALL.len()],
+    by_status: [IntGauge; OrderStatus::ALL.len()],
+    parked_sagas: IntGauge,
+    parked_payments: IntGauge,
     holds: IntGauge,
     holds_expired: IntCounter,
-    payments: IntCounterVec,
+    payments: [IntCounter; PaymentStatus::ALL.len()],
+    leaked: IntGauge,
+    unaccounted: IntGauge,
+    leaders: [IntGauge; PARTICIPANTS.len()],
     commits: IntCounter,
     commit_bytes: IntCounter,
     append_s: Histogram,
-    readiness: Arc<Readiness>,
-    orders: HashMap<OrderId, Seen>,
-    reservations: HashSet<OrderId>,
-    payment_statuses: HashMap<OrderId, PaymentStatus>,
+    calls: Arc<Calls>,
+    live: Arc<Live>,
+    has_room: bool,
+    seen: HashMap<OrderId, Seen>,
+    touched: Vec<OrderId>,
+    /// Active sagas by state and age.
+    ages: [BTreeSet<(Timestamp, OrderId)>; SagaState::ALL.len()],
+    products: HashMap<ProductId, Stock>,
+    /// Over all products: units that [`leaked_units`] finds, without their sign.
+    leaked_units: u128,
+    reserved_units: i128,
+    held_units: i128,
+    newest: Newest,
+    /// Of the present commit: sagas ended, of these confirmed; compensations ended, parked.
+    ended: (u64, u64),
+    undone: (u64, u64),
 }
 
-/// What was last seen of an active order.
-#[derive(Debug, Clone, Copy)]
+/// What was last seen of an order with anything under way.
+#[derive(Debug, Clone, Copy, Default)]
 struct Seen {
+    order: Option<SeenOrder>,
+    payment: Option<SeenPayment>,
+    /// Units that it holds, over all products; `None` without an active hold.
+    held: Option<u64>,
+    unaccounted_minor: i64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct SeenOrder {
     saga: SagaState,
     status: OrderStatus,
     parked: bool,
+    created_at: Timestamp,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct SeenPayment {
+    status: PaymentStatus,
+    is_settled: bool,
+    parked: bool,
+    undo_requested: bool,
+    captured_minor: i64,
+    /// Given back, or owed as a refund.
+    taken_minor: i64,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Stock {
+    leaked: u128,
+    reserved: u64,
+}
+
+/// The newest orders that were seen: what is not newer and not under way has been counted
+/// before, and is only back in memory for a late word about it.
+#[derive(Debug, Default)]
+struct Newest {
+    at: Timestamp,
+    orders: HashSet<OrderId>,
+    /// Of the present commit.
+    fresh: Vec<(Timestamp, OrderId)>,
+}
+
+impl Newest {
+    fn is_new(&self, created_at: Timestamp, order_id: OrderId) -> bool {
+        created_at > self.at || (created_at == self.at && !self.orders.contains(&order_id))
+    }
+
+    fn turn(&mut self) {
+        let Some(at) = self.fresh.iter().map(|(at, _)| *at).max() else {
+            return;
+        };
+        if at > self.at {
+            self.at = at;
+            self.orders.clear();
+        }
+        let newest = self.fresh.drain(..).filter(|(of, _)| *of == at);
+        self.orders.extend(newest.map(|(_, order_id)| order_id));
+    }
+}
+
+impl Seen {
+    /// As [`a4co_core::invariants::unaccounted_minor`], and what is given back beyond what
+    /// was captured. A payment without its order is one that came back for a late word: an
+    /// order that may not keep its money has asked for its undoing.
+    fn unaccounted_minor(&self) -> i64 {
+        let Some(payment) = self.payment else {
+            return 0;
+        };
+        let left = payment.captured_minor.saturating_sub(payment.taken_minor);
+        let may_keep = match self.order.map(|order| order.saga) {
+            Some(SagaState::Failed | SagaState::Compensated) => false,
+            _ => !payment.undo_requested,
+        };
+        if may_keep { left.min(0) } else { left }
+    }
+
+    fn is_done(&self) -> bool {
+        self.order.is_none_or(|order| order.saga.is_terminal())
+            && self.payment.is_none_or(|payment| payment.is_settled)
+            && self.held.is_none()
+            && self.unaccounted_minor == 0
+    }
+}
+
+/// Registers with one registry.
+struct Register<'r>(&'r Registry);
+
+impl Register<'_> {
+    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+        let counter = IntCounter::new(name, help)?;
+        self.0.register(Box::new(counter.clone()))?;
+        Ok(counter)
+    }
+
+    fn counters<const N: usize>(
+        &self,
+        (name, help): (&str, &str),
+        label: &str,
+        values: [&str; N],
+    ) -> Result<[IntCounter; N], prometheus::Error> {
+        let counters = IntCounterVec::new(Opts::new(name, help), &[label])?;
+        self.0.register(Box::new(counters.clone()))?;
+        Ok(values.map(|value| counters.with_label_values(&[value])))
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+        let gauge = IntGauge::new(name, help)?;
+        self.0.register(Box::new(gauge.clone()))?;
+        Ok(gauge)
+    }
+
+    fn gauges<const N: usize>(
+        &self,
+        (name, help): (&str, &str),
+        label: &str,
+        values: [&str; N],
+    ) -> Result<[IntGauge; N], prometheus::Error> {
+        let gauges = IntGaugeVec::new(Opts::new(name, help), &[label])?;
+        self.0.register(Box::new(gauges.clone()))?;
+        Ok(values.map(|value| gauges.with_label_values(&[value])))
+    }
 }
 
 impl EngineMetrics {
@@ -69,32 +248,13 @@ impl EngineMetrics {
     /// # Errors
     /// When the registry has one of them already.
     pub fn new(registry: &Registry, readiness: Arc<Readiness>) -> Result<Self, prometheus::Error> {
-        let counter = |name: &str, help: &str| -> Result<IntCounter, prometheus::Error> {
-            let counter = IntCounter::new(name, help)?;
-            registry.register(Box::new(counter.clone()))?;
-            Ok(counter)
-        };
-        let counters = |name: &str, help: &str, label: &str| {
-            let counters = IntCounterVec::new(Opts::new(name, help), &[label])?;
-            registry.register(Box::new(counters.clone()))?;
-            Ok::<_, prometheus::Error>(counters)
-        };
-        let gauge = |name: &str, help: &str| -> Result<IntGauge, prometheus::Error> {
-            let gauge = IntGauge::new(name, help)?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok(gauge)
-        };
-        let gauges = |name: &str, help: &str, label: &str| {
-            let gauges = IntGaugeVec::new(Opts::new(name, help), &[label])?;
-            registry.register(Box::new(gauges.clone()))?;
-            Ok::<_, prometheus::Error>(gauges)
-        };
-        let duration_s = HistogramVec::new(
+        let to = Register(registry);
+        let durations_s = HistogramVec::new(
             HistogramOpts::new("saga_duration_seconds", "From creation to the saga's end.")
                 .buckets(SAGA_BUCKETS_S.to_vec()),
             &["status"],
         )?;
-        registry.register(Box::new(duration_s.clone()))?;
+        registry.register(Box::new(durations_s.clone()))?;
         let append_s = Histogram::with_opts(
             HistogramOpts::new(
                 "journal_append_seconds",
@@ -103,49 +263,110 @@ impl EngineMetrics {
             .buckets(APPEND_BUCKETS_S.to_vec()),
         )?;
         registry.register(Box::new(append_s.clone()))?;
+        let errors = to.counters(
+            (
+                "saga_errors_total",
+                "What went wrong technically, by kind; declined cards and sold-out products are none.",
+            ),
+            "error_type",
+            ERRORS,
+        )?;
+        let live = Arc::new(Live::new(readiness));
+        Scraped::register(registry, live.clone())?;
+        // Nothing publishes, consumes or gives up on a message while there is no bus.
+        let _ = to.counter("nats_messages_published_total", "Messages sent to NATS.")?;
+        let _ = to.counter("nats_messages_consumed_total", "Messages taken from NATS.")?;
+        let _ = to.counter("dead_letters_total", "Messages that were given up on.")?;
         Ok(Self {
-            started: counter("saga_started_total", "Orders accepted.")?,
-            succeeded: counter("saga_success_total", "Orders confirmed.")?,
-            failed: counters(
-                "saga_failure_total",
-                "Orders that were not fulfilled, by the stage that failed.",
+            started: to.counter("saga_started_total", "Orders accepted.")?,
+            succeeded: to.counter("saga_success_total", "Orders confirmed.")?,
+            failed: to.counters(
+                (
+                    "saga_failure_total",
+                    "Orders that were not fulfilled, by the stage that failed.",
+                ),
                 "failure_stage",
+                STAGES,
             )?,
-            compensations: counters(
-                "saga_compensation_total",
-                "Compensations begun, by reason.",
+            compensations: to.counters(
+                ("saga_compensation_total", "Compensations begun, by reason."),
                 "reason",
+                REASONS,
             )?,
-            compensated: counter(
+            compensated: to.counter(
                 "saga_compensation_success_total",
                 "Compensations completed.",
             )?,
-            duration_s,
-            active: gauge("saga_active_count", "Sagas under way.")?,
-            by_saga: gauges("saga_status_count", "Sagas under way, by state.", "status")?,
-            by_status: gauges(
-                "order_status_count",
-                "Orders under way by status, and orders ended since this process started.",
+            durations_s: OrderStatus::ALL
+                .map(|status| durations_s.with_label_values(&[status.name()])),
+            active: to.gauge("saga_active_count", "Sagas under way.")?,
+            by_saga: to.gauges(
+                ("saga_status_count", "Sagas by state, ended ones included."),
                 "status",
+                SagaState::ALL.map(SagaState::name),
             )?,
-            parked: gauge("saga_parked_count", "Sagas that wait for an operator.")?,
-            holds: gauge("inventory_reservations_active", "Holds on stock.")?,
-            holds_expired: counter(
+            by_status: to.gauges(
+                (
+                    "order_status_count",
+                    "Orders by status, ended ones included.",
+                ),
+                "status",
+                OrderStatus::ALL.map(OrderStatus::name),
+            )?,
+            parked_sagas: to.gauge("saga_parked_count", "Sagas that wait for an operator.")?,
+            parked_payments: to.gauge(
+                "payment_parked_count",
+                "Payments whose undoing keeps failing.",
+            )?,
+            holds: to.gauge("inventory_reservations_active", "Holds on stock.")?,
+            holds_expired: to.counter(
                 "inventory_reservations_expired_total",
                 "Holds that expired.",
             )?,
-            payments: counters(
-                "payments_processed_total",
-                "Payments by the status that they reached.",
+            payments: to.counters(
+                (
+                    "payments_processed_total",
+                    "Payments by the status that they reached.",
+                ),
                 "status",
+                PaymentStatus::ALL.map(PaymentStatus::name),
             )?,
-            commits: counter("journal_commits_total", "Records made durable.")?,
-            commit_bytes: counter("journal_bytes_total", "Bytes of records made durable.")?,
+            leaked: to.gauge(
+                "stock_leaked_units",
+                "Units that nobody can account for. Anything but 0 is a bug.",
+            )?,
+            unaccounted: to.gauge(
+                "order_money_unaccounted_minor",
+                "Captured money, in minor units, that is neither earned nor on its way back. Anything but 0 is a bug.",
+            )?,
+            leaders: to.gauges(
+                (
+                    "participant_leader",
+                    "1 where this process decides for the participant.",
+                ),
+                "participant",
+                PARTICIPANTS,
+            )?,
+            commits: to.counter("journal_commits_total", "Records made durable.")?,
+            commit_bytes: to.counter("journal_bytes_total", "Bytes of records made durable.")?,
             append_s,
-            readiness,
-            orders: HashMap::new(),
-            reservations: HashSet::new(),
-            payment_statuses: HashMap::new(),
+            calls: Arc::new(Calls::new(
+                registry,
+                errors[ERROR_GATEWAY_UNKNOWN].clone(),
+            )?),
+            errors,
+            live,
+            has_room: true,
+            seen: HashMap::new(),
+            touched: Vec::new(),
+            ages: std::array::from_fn(|_| BTreeSet::new()),
+            products: HashMap::new(),
+            leaked_units: 0,
+            reserved_units: 0,
+            held_units: 0,
+            newest: Newest::default(),
+            ended: (0, 0),
+            undone: (0, 0),
         })
     }
 
@@ -155,113 +376,265 @@ impl EngineMetrics {
         self.append_s.clone()
     }
 
-    /// Takes in what is under way after recovery, so that gauges are right from the start
-    /// and nothing is counted twice.
-    pub fn recovered(&mut self, host: &EmbeddedHost) {
+    /// The same gateway, with its calls counted.
+    #[must_use]
+    pub fn metered(&self, gateway: Arc<dyn Gateway>) -> Arc<dyn Gateway> {
+        Arc::new(Metered {
+            gateway,
+            calls: self.calls.clone(),
+        })
+    }
+
+    /// Takes in what is there after recovery, so that gauges are right from the start and
+    /// nothing is counted twice. Every row must have been published to the view.
+    pub fn recovered(
+        &mut self,
+        host: &EmbeddedHost,
+        view: &View,
+        clock: MonotonicClock,
+        last_event_at: Timestamp,
+    ) {
+        match view.count_ended() {
+            Ok(ended) => self.set_ended(ended),
+            Err(error) => tracing::warn!(
+                %error,
+                "ended orders could not be counted; order_status_count lacks them until a restart"
+            ),
+        }
+        self.newest.at = last_event_at;
         for order in host.order().state().orders.values() {
-            self.see(order);
+            if !order.saga.is_terminal() {
+                let _ = self.see_order(order);
+            }
+        }
+        for product in host.inventory().state().products.values() {
+            self.see_product(product);
         }
         for held in host.inventory().state().reservations.values() {
-            self.on_reservation(held);
+            let _ = self.see_hold(held);
         }
         for payment in host.payment().state().payments.values() {
-            self.payment_statuses
-                .insert(payment.order_id, payment.status());
+            let _ = self.see_payment(payment);
+        }
+        for leader in &self.leaders {
+            leader.set(1);
+        }
+        self.newest.fresh.clear();
+        // A second engine of one process would be a bug, and keeps the first one's view.
+        let _ = self.live.engine.set((clock, view.clone()));
+        self.settle();
+    }
+
+    fn set_ended(&self, ended: [u64; OrderStatus::ALL.len()]) {
+        let finals = [
+            (OrderStatus::Confirmed, SagaState::Completed),
+            (OrderStatus::Failed, SagaState::Failed),
+            (OrderStatus::Cancelled, SagaState::Compensated),
+        ];
+        for (status, saga) in finals {
+            let count = i64::try_from(ended[status as usize]).unwrap_or(i64::MAX);
+            self.by_status[status as usize].set(count);
+            self.by_saga[saga as usize].set(count);
         }
     }
 
-    /// Moves the gauges from what was last seen of the order to what is; returns the former.
-    fn see(&mut self, order: &Order) -> Option<Seen> {
-        let now = Seen {
+    /// Moves the gauges from what was last seen of the order to what is. Returns the
+    /// former, or `None` for one that is new; `Err` for one that had ended before.
+    fn see_order(&mut self, order: &Order) -> Result<Option<SeenOrder>, ()> {
+        let now = SeenOrder {
             saga: order.saga,
             status: order.status,
             parked: order.parked,
+            created_at: order.created_at,
         };
-        let before = if order.saga.is_terminal() {
-            self.orders.remove(&order.order_id)
+        self.touched.push(order.order_id);
+        let seen = self.seen.entry(order.order_id).or_default();
+        let before = seen.order.replace(now);
+        match before {
+            Some(before) => self.count(order.order_id, before, -1),
+            None if !order.saga.is_terminal()
+                || self.newest.is_new(order.created_at, order.order_id) =>
+            {
+                self.newest.fresh.push((order.created_at, order.order_id));
+            }
+            // Ended, and back for a late word about it: the gauges have it.
+            None => return Err(()),
+        }
+        self.count(order.order_id, now, 1);
+        match before {
+            Some(before) if before.saga.is_terminal() => Err(()),
+            before => Ok(before),
+        }
+    }
+
+    fn count(&mut self, order_id: OrderId, order: SeenOrder, by: i64) {
+        let saga = order.saga as usize;
+        self.by_saga[saga].add(by);
+        self.by_status[order.status as usize].add(by);
+        if order.saga.is_terminal() {
+            return;
+        }
+        self.active.add(by);
+        self.parked_sagas.add(by * i64::from(order.parked));
+        let age = (order.created_at, order_id);
+        if by > 0 {
+            self.ages[saga].insert(age);
         } else {
-            self.orders.insert(order.order_id, now)
-        };
-        if let Some(before) = before {
-            self.by_saga.with_label_values(&[before.saga.name()]).dec();
-            self.by_status
-                .with_label_values(&[before.status.name()])
-                .dec();
-            self.active.dec();
-            self.parked.sub(i64::from(before.parked));
+            self.ages[saga].remove(&age);
         }
-        self.by_status.with_label_values(&[now.status.name()]).inc();
-        if !order.saga.is_terminal() {
-            self.by_saga.with_label_values(&[now.saga.name()]).inc();
-            self.active.inc();
-            self.parked.add(i64::from(now.parked));
-        }
-        before
     }
 
     fn on_order(&mut self, order: &Order) {
-        let before = self.see(order);
+        let Ok(before) = self.see_order(order) else {
+            return;
+        };
         if before.is_none() {
             self.started.inc();
         }
+        if order.parked && before.is_none_or(|before| !before.parked) {
+            self.errors[ERROR_PARKED].inc();
+            self.undone.1 += u64::from(order.undo.is_some());
+        }
         let began_undo = order.undo.is_some()
             && before.is_none_or(|before| before.saga != SagaState::Compensating);
-        if began_undo {
-            let reason = order
-                .cancel_reason
-                .as_ref()
-                .map_or("unknown", CancelReason::name);
-            self.compensations.with_label_values(&[reason]).inc();
+        let reason = order.cancel_reason.as_ref().map(CancelReason::name);
+        if began_undo && let Some(reason) = reason {
+            if let Some(index) = REASONS.iter().position(|name| *name == reason) {
+                self.compensations[index].inc();
+            }
+            if let Some(index) = ERRORS.iter().position(|name| *name == reason) {
+                self.errors[index].inc();
+            }
         }
+        self.on_end(order);
+    }
+
+    fn on_end(&mut self, order: &Order) {
         let stage = match order.saga {
             SagaState::Completed => {
                 self.succeeded.inc();
+                self.ended.1 += 1;
                 None
             }
-            SagaState::Failed => Some("inventory"),
+            SagaState::Failed => Some(0),
             SagaState::Compensated => {
                 self.compensated.inc();
-                Some(order.cancel_reason.as_ref().map_or("unknown", stage_of))
+                self.undone.0 += 1;
+                Some(order.cancel_reason.as_ref().map_or(0, stage_of))
             }
             _ => return,
         };
+        self.ended.0 += 1;
         if let Some(stage) = stage {
-            self.failed.with_label_values(&[stage]).inc();
+            self.failed[stage].inc();
         }
         let took_ms = order.updated_at.saturating_since(order.created_at).get();
         #[expect(clippy::cast_precision_loss, reason = "a duration for a histogram")]
         let took_s = took_ms as f64 / 1_000.0;
-        self.duration_s
-            .with_label_values(&[order.status.name()])
-            .observe(took_s);
+        self.durations_s[order.status as usize].observe(took_s);
     }
 
-    fn on_reservation(&mut self, held: &Reservation) {
-        let is_active = held.status == ReservationStatus::Active;
-        let was_active = if is_active {
-            !self.reservations.insert(held.order_id)
-        } else {
-            self.reservations.remove(&held.order_id)
+    fn see_product(&mut self, product: &Product) {
+        let now = Stock {
+            leaked: leaked_units(product).unsigned_abs(),
+            reserved: product.reserved,
         };
-        match (was_active, is_active) {
-            (false, true) => self.holds.inc(),
-            (true, false) => self.holds.dec(),
-            _ => {}
-        }
-        if was_active && held.status == ReservationStatus::Expired {
-            self.holds_expired.inc();
-        }
+        let before = match self.products.get_mut(&product.product_id) {
+            Some(known) => std::mem::replace(known, now),
+            None => {
+                self.products.insert(product.product_id.clone(), now);
+                Stock::default()
+            }
+        };
+        self.leaked_units = (self.leaked_units + now.leaked).saturating_sub(before.leaked);
+        self.reserved_units += i128::from(now.reserved) - i128::from(before.reserved);
+    }
+
+    /// Returns the units that were held before, where something was.
+    fn see_hold(&mut self, held: &Reservation) -> Option<u64> {
+        let units = || {
+            let lines = held.lines.iter();
+            lines.fold(0, |sum: u64, line| sum.saturating_add(line.quantity))
+        };
+        let now = (held.status == ReservationStatus::Active).then(units);
+        self.touched.push(held.order_id);
+        let seen = self.seen.entry(held.order_id).or_default();
+        let before = std::mem::replace(&mut seen.held, now);
+        self.held_units += i128::from(now.unwrap_or(0)) - i128::from(before.unwrap_or(0));
+        self.holds
+            .add(i64::from(now.is_some()) - i64::from(before.is_some()));
+        before
+    }
+
+    /// Returns the status that was seen before; the present one where it had been counted.
+    fn see_payment(&mut self, payment: &Payment) -> Option<PaymentStatus> {
+        let taken = payment.refunds.iter();
+        let taken = taken.filter(|refund| !matches!(refund.status, RefundStatus::Failed(_)));
+        let now = SeenPayment {
+            status: payment.status(),
+            is_settled: payment.is_settled(),
+            parked: payment.parked,
+            undo_requested: payment.undo_requested,
+            captured_minor: payment.captured.minor(),
+            taken_minor: taken.fold(0, |sum: i64, refund| {
+                sum.saturating_add(refund.amount.minor())
+            }),
+        };
+        self.touched.push(payment.order_id);
+        let seen = self.seen.entry(payment.order_id).or_default();
+        let before = seen.payment.replace(now);
+        // Settled, and back for a refund: what it was has been counted. What was captured
+        // after we had given up has not.
+        let is_back = before.is_none()
+            && seen.order.is_none_or(|order| order.saga.is_terminal())
+            && !self.newest.is_new(payment.created_at, payment.order_id)
+            && !payment.undo_requested;
+        let was_parked = before.is_some_and(|before| before.parked);
+        self.parked_payments
+            .add(i64::from(now.parked) - i64::from(was_parked));
+        before
+            .map(|before| before.status)
+            .or(is_back.then_some(now.status))
     }
 
     fn on_payment(&mut self, payment: &Payment) {
+        let before = self.see_payment(payment);
         let status = payment.status();
-        let before = if payment.is_settled() {
-            self.payment_statuses.remove(&payment.order_id)
-        } else {
-            self.payment_statuses.insert(payment.order_id, status)
-        };
         if before != Some(status) && status != PaymentStatus::Processing {
-            self.payments.with_label_values(&[status.name()]).inc();
+            self.payments[status as usize].inc();
+        }
+    }
+
+    /// What can only be judged when all rows of a commit are known.
+    fn settle(&mut self) {
+        self.newest.turn();
+        for order_id in self.touched.drain(..) {
+            let Some(seen) = self.seen.get_mut(&order_id) else {
+                continue;
+            };
+            let now = seen.unaccounted_minor();
+            let before = std::mem::replace(&mut seen.unaccounted_minor, now);
+            if now != before {
+                self.unaccounted
+                    .add(now.saturating_abs().saturating_sub(before.saturating_abs()));
+            }
+            if seen.is_done() {
+                self.seen.remove(&order_id);
+            }
+        }
+        let unheld = (self.reserved_units - self.held_units).unsigned_abs();
+        let leaked = i64::try_from(self.leaked_units + unheld).unwrap_or(i64::MAX);
+        self.leaked.set(leaked);
+        for (oldest_ms, ages) in self.live.oldest_ms.iter().zip(&self.ages) {
+            let oldest = ages.first().map_or(0, |(at, _)| at.unix_ms());
+            oldest_ms.store(oldest, Ordering::Relaxed);
+        }
+        let (ended, confirmed) = std::mem::take(&mut self.ended);
+        let (undone, parked) = std::mem::take(&mut self.undone);
+        if ended + undone + parked > 0 {
+            let second = self.live.second();
+            self.live.sagas.add(second, confirmed, ended);
+            self.live.compensations.add(second, undone, undone + parked);
         }
     }
 }
@@ -274,24 +647,35 @@ impl Observer for EngineMetrics {
         for row in rows {
             match row {
                 Row::Order(order) => self.on_order(order),
-                Row::Reservation(held) => self.on_reservation(held),
+                Row::Reservation(held) => {
+                    let before = self.see_hold(held);
+                    if before.is_some() && held.status == ReservationStatus::Expired {
+                        self.holds_expired.inc();
+                    }
+                }
                 Row::Payment(payment) => self.on_payment(payment),
-                Row::Product(_) | Row::Answer(_) => {}
+                Row::Product(product) => self.see_product(product),
+                Row::Answer(_) => {}
             }
         }
+        self.settle();
     }
 
     fn room(&mut self, has_room: bool) {
-        self.readiness.set_journal_writable(has_room);
+        if self.has_room && !has_room {
+            self.errors[ERROR_JOURNAL_FULL].inc();
+        }
+        self.has_room = has_room;
+        self.live.readiness.set_journal_writable(has_room);
     }
 }
 
-/// The stage of the saga that a reason is about.
-const fn stage_of(reason: &CancelReason) -> &'static str {
+/// The stage of the saga that a reason is about, as a place in [`STAGES`].
+const fn stage_of(reason: &CancelReason) -> usize {
     match reason {
-        CancelReason::Requested(_) => "cancelled",
-        CancelReason::PaymentFailed(_) | CancelReason::PaymentTimedOut => "payment",
-        CancelReason::SagaTimedOut => "timeout",
-        CancelReason::HoldExpired | CancelReason::CommitRefused => "inventory",
+        CancelReason::HoldExpired | CancelReason::CommitRefused => 0,
+        CancelReason::PaymentFailed(_) | CancelReason::PaymentTimedOut => 1,
+        CancelReason::SagaTimedOut => 2,
+        CancelReason::Requested(_) => 3,
     }
 }

@@ -120,6 +120,35 @@ pub(crate) fn orders(shared: &Shared, query: &OrderQuery) -> Result<Page, StoreE
     })
 }
 
+/// How many orders there are of each status that is final, in the order of
+/// [`OrderStatus::ALL`]; the others count 0. Reads the whole index by status.
+pub(crate) fn count_ended(shared: &Shared) -> Result<[u64; OrderStatus::ALL.len()], StoreError> {
+    // As for lists: one that is seen in neither place is in neither place.
+    let _gate = shared.gate.read().unwrap_or_else(PoisonError::into_inner);
+    let mut counts = [0; OrderStatus::ALL.len()];
+    let mut count = |status: OrderStatus| {
+        if !keys::is_active(status) {
+            counts[status as usize] += 1;
+        }
+    };
+    for order in shared.overlay().orders() {
+        count(order.status);
+    }
+    let (first, end) = ([keys::ACTIVE_CODE_MAX + 1], [u8::MAX]);
+    shared.disk.with(FaultPoint::Read, |db| {
+        keys::BY_STATUS.visit(db, &first, &end, |key, _| {
+            let status = key.first().copied().and_then(keys::status_from_code);
+            if let (Some(status), Some(position)) = (status, Position::from_end(key))
+                && shared.overlay().order(position.order_id).is_none()
+            {
+                count(status);
+            }
+            Ok(ControlFlow::Continue(()))
+        })
+    })?;
+    Ok(counts)
+}
+
 /// The newest orders in memory that fit, one more than asked for.
 fn in_memory(shared: &Shared, query: &OrderQuery, limit: usize) -> Vec<Arc<Order>> {
     let overlay = shared.overlay();

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use a4co_core::ids::{IdempotencyKey, OrderId, ParticipantId, ProductId};
 use a4co_core::inventory::{Product, Reservation};
-use a4co_core::order::Order;
+use a4co_core::order::{Order, OrderStatus};
 use a4co_core::payment::Payment;
 use a4co_core::row::{AnswerRecord, Row, RowKey};
 use a4co_core::time::Timestamp;
@@ -456,6 +456,15 @@ impl View {
     /// See [`View::row`].
     pub fn orders(&self, query: &OrderQuery) -> Result<Page, StoreError> {
         query::orders(&self.shared, query)
+    }
+
+    /// How many orders have ended with each status, in the order of [`OrderStatus::ALL`];
+    /// statuses that are not final count 0. Reads the whole index: for a start.
+    ///
+    /// # Errors
+    /// See [`View::row`].
+    pub fn count_ended(&self) -> Result<[u64; OrderStatus::ALL.len()], StoreError> {
+        query::count_ended(&self.shared)
     }
 
     /// Lets go of orders that have ended and were created before `before`, with their
