@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// How far back the window reaches, in seconds.
 pub(super) const WINDOW_S: u64 = 300;
 const SLOT_S: u64 = 5;
-#[expect(clippy::cast_possible_truncation, reason = "60")]
 const SLOTS: usize = (WINDOW_S / SLOT_S) as usize;
 
 #[derive(Default)]

@@ -15,6 +15,8 @@ use a4co_tests::shop::{self, expect_end};
 use a4co_tests::{Client, Options, Order, until};
 use serde_json::{Value, json};
 
+use crate::prometheus::Prometheus;
+
 /// Names a prepared small file system, where there is no right to mount one.
 const SMALL_DISK: &str = "A4CO_TEST_SMALL_DISK";
 const MIB: usize = 1024 * 1024;
@@ -185,6 +187,31 @@ fn below_the_reserve_orders_are_refused_until_there_is_room() {
     let sold = client.all_orders("status=CONFIRMED").len() as u64;
     client.expect_stock("cup", 10_000 - sold, 0, sold);
     assert!(server.stop().success());
+}
+
+#[test]
+fn a_disk_that_is_nearly_full_is_an_alarm_until_there_is_room() {
+    let options = Options::new();
+    let disk = SmallDisk::new(&options);
+    let options = options
+        .data(&disk.folder.join("data"))
+        .flag("--min-free-disk-mib", "8");
+    let server = options.start();
+    let client = server.client();
+    client.stock("cup", 10_000);
+    let prometheus = Prometheus::of(&server);
+    prometheus.expect("up == 1");
+    disk.fill(4 * MIB);
+    prometheus.expect_alert("JournalFull");
+    prometheus.expect_alert("EngineNotReady");
+    for _ in 0..10 {
+        expect_refusal(client.post("/api/v1/orders", Order::of(&[("cup", 1)]).body()));
+    }
+    prometheus.expect_alert("ServerErrors");
+    disk.make_room();
+    expect_recovery(&client);
+    prometheus.expect("journal_writable == 1");
+    prometheus.expect("engine_ready == 1");
 }
 
 #[test]

@@ -33,14 +33,14 @@ fn the_configuration_and_the_rules_are_well_formed_and_every_alert_fires_in_its_
 }
 
 /// A Prometheus that scrapes one server each 200 ms. It is killed when it is dropped.
-struct Prometheus {
+pub(crate) struct Prometheus {
     child: Child,
     client: Client,
 }
 
 impl Prometheus {
     #[track_caller]
-    fn of(server: &Server) -> Self {
+    pub(crate) fn of(server: &Server) -> Self {
         let folder = server.options().scratch().join("prometheus");
         fs::create_dir(&folder).expect("a folder");
         // The same rules, only sooner.
@@ -103,7 +103,7 @@ impl Prometheus {
 
     /// Waits until a query has a result.
     #[track_caller]
-    fn expect(&self, query: &str) {
+    pub(crate) fn expect(&self, query: &str) {
         until(query, || match self.ask(query)?.as_slice() {
             [] => Err("no data".to_owned()),
             _ => Ok(()),
@@ -111,7 +111,7 @@ impl Prometheus {
     }
 
     #[track_caller]
-    fn expect_alert(&self, alert: &str) {
+    pub(crate) fn expect_alert(&self, alert: &str) {
         self.expect(&format!(
             "ALERTS{{alertname=\"{alert}\",alertstate=\"firing\"}}"
         ));
@@ -163,7 +163,7 @@ fn every_panel_has_data_and_a_healthy_engine_raises_no_alarm_until_it_is_killed(
 fn faults_of_the_gateway_make_their_alerts_fire() {
     let server = Options::new()
         .flag("--payment-success-rate", "0.0")
-        .flag("--sandbox-timeout", "3s")
+        .flag("--sandbox-timeout", "6s")
         .start();
     let client = server.client();
     client.stock("cup", 1_000);
@@ -174,4 +174,5 @@ fn faults_of_the_gateway_make_their_alerts_fire() {
     let _ = client.place(&Order::of(&[("cup", 1)]).paid_by("pm_card_timeout"));
     prometheus.expect_alert("GatewayUnanswered");
     prometheus.expect_alert("GatewaySlow");
+    prometheus.expect_alert("SagaSlow");
 }
