@@ -112,9 +112,21 @@ impl Prometheus {
 
     #[track_caller]
     pub(crate) fn expect_alert(&self, alert: &str) {
-        self.expect(&format!(
-            "ALERTS{{alertname=\"{alert}\",alertstate=\"firing\"}}"
-        ));
+        self.expect_alert_while(alert, || {});
+    }
+
+    /// Waits until an alert fires, and does something all the while: a counter that was not
+    /// there before has to be seen to rise.
+    #[track_caller]
+    pub(crate) fn expect_alert_while(&self, alert: &str, mut act: impl FnMut()) {
+        let query = format!("ALERTS{{alertname=\"{alert}\",alertstate=\"firing\"}}");
+        until(&query, || {
+            act();
+            match self.ask(&query)?.as_slice() {
+                [] => Err("it does not fire".to_owned()),
+                _ => Ok(()),
+            }
+        });
     }
 
     /// Now, of the alerts, those that fire.
