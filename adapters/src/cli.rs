@@ -18,18 +18,20 @@ mod client;
 mod config;
 mod generate;
 mod health;
+mod nats;
 mod ops;
 mod order;
 mod stock;
 mod table;
 
 pub use self::args::{
-    BackupFlags, Cli, ClientFlags, Command, ConfigFlags, DataDirFlag, OrderCommand, RestoreFlags,
-    ServeFlags, StockCommand, VerifyFlags,
+    BackupFlags, Cli, ClientFlags, Command, ConfigFlags, DataDirFlag, EventsCommand, NatsCommand,
+    OrderCommand, RestoreFlags, ServeFlags, StockCommand, VerifyFlags,
 };
 pub use self::config::{load, print as print_config};
 pub use self::generate::{print_completions, write_manual};
 pub use self::health::run as run_health;
+pub use self::nats::{run_events, run_nats};
 pub use self::ops::{run_backup, run_restore, run_verify};
 pub use self::order::run as run_order;
 pub use self::stock::run as run_stock;

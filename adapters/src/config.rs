@@ -16,6 +16,8 @@ use std::time::Duration;
 use a4co_core::settings::Settings;
 use secrecy::SecretString;
 
+use crate::nats::NatsConfig;
+
 mod build;
 mod collect;
 pub mod keys;
@@ -100,6 +102,8 @@ pub struct Config {
     pub storage: StorageConfig,
     /// The HTTP API.
     pub http: HttpConfig,
+    /// NATS.
+    pub nats: NatsSettings,
 }
 
 /// The sandbox gateway's behaviour.
@@ -173,6 +177,38 @@ pub struct HttpConfig {
     pub body_timeout: Duration,
     /// Time that open requests get to finish at a shutdown.
     pub shutdown_timeout: Duration,
+}
+
+/// NATS: who gets what, and how the servers are reached.
+#[derive(Debug, Clone, Default)]
+pub struct NatsSettings {
+    /// Where the journals were asked to be, which this build refuses to serve.
+    pub journals: Option<String>,
+    /// Where the public events go.
+    pub publish_to: Option<String>,
+    /// How the servers are reached; its `urls` are those of whoever uses it.
+    pub access: NatsConfig,
+}
+
+impl NatsSettings {
+    /// How to reach the servers that get the public events.
+    #[must_use]
+    pub fn publish(&self) -> Option<NatsConfig> {
+        self.at(self.publish_to.as_ref())
+    }
+
+    /// How to reach whichever servers are named: those of the journals first.
+    #[must_use]
+    pub fn any(&self) -> Option<NatsConfig> {
+        self.at(self.journals.as_ref().or(self.publish_to.as_ref()))
+    }
+
+    fn at(&self, urls: Option<&String>) -> Option<NatsConfig> {
+        Some(NatsConfig {
+            urls: urls?.clone(),
+            ..self.access.clone()
+        })
+    }
 }
 
 /// A configuration with where each of its values came from.

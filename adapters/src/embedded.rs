@@ -26,6 +26,7 @@ use tokio::sync::oneshot;
 
 use crate::config::StorageConfig;
 use crate::metrics::EngineMetrics;
+use crate::nats::RecordTap;
 
 pub use self::clock::MonotonicClock;
 pub use self::recover::{Recovered, StartError};
@@ -56,6 +57,8 @@ pub struct EmbeddedConfig {
     pub storage: StorageConfig,
     /// Commands that may wait for the engine.
     pub queue: usize,
+    /// Takes each record once it is durable, where somebody wants to know.
+    pub tap: Option<RecordTap>,
 }
 
 /// Whether the disk takes what the engine writes: shared by the log, the store and those

@@ -273,8 +273,7 @@ impl EngineMetrics {
         )?;
         let live = Arc::new(Live::new(readiness));
         Scraped::register(registry, live.clone())?;
-        // Nothing publishes, consumes or gives up on a message while there is no bus.
-        let _ = to.counter("nats_messages_published_total", "Messages sent to NATS.")?;
+        // The engine itself consumes nothing; consumers of the public events count their own.
         let _ = to.counter("nats_messages_consumed_total", "Messages taken from NATS.")?;
         let _ = to.counter("dead_letters_total", "Messages that were given up on.")?;
         Ok(Self {

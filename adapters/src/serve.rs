@@ -8,6 +8,7 @@ use a4co_core::inventory::InventoryCommand;
 use a4co_driver::ports::Gateway;
 use tokio::net::TcpListener;
 use tokio::runtime::{Handle, Runtime};
+use tokio::sync::oneshot;
 
 use crate::config::Config;
 use crate::demo_catalogue;
@@ -16,11 +17,17 @@ use crate::gateway::sandbox::{Sandbox, SandboxError};
 use crate::http::server::{self, BindError, Drained, ServerSettings};
 use crate::http::{self, HttpSettings, HttpState, Ports, Readiness};
 use crate::metrics::EngineMetrics;
+use crate::nats::{RecordTap, Relay, RelayMetrics};
 
 /// Why the process does not serve, or no longer does. Its text is a sentence for whoever
 /// started it.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
+    /// The journals were asked to be on NATS.
+    #[error(
+        "nats_url asks for journals on NATS, and this build keeps them embedded: remove it (publish_to sends the public events to NATS)"
+    )]
+    JournalsOnNats,
     /// The address cannot be had.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -52,6 +59,9 @@ pub enum ServeError {
 /// # Errors
 /// [`ServeError`]; nothing acknowledged is lost by any of them.
 pub fn serve(config: &Config, with_demo: bool) -> Result<ExitCode, ServeError> {
+    if config.nats.journals.is_some() {
+        return Err(ServeError::JournalsOnNats);
+    }
     let runtime = Runtime::new().map_err(ServeError::Runtime)?;
     let ended = runtime.block_on(run(config, with_demo));
     // A recovery that was told to end is still at it, and only reads.
@@ -64,6 +74,14 @@ async fn run(config: &Config, with_demo: bool) -> Result<ExitCode, ServeError> {
     let readiness = Arc::new(Readiness::default());
     let disk = Arc::new(DiskState::default());
     let metrics = EngineMetrics::new(&registry, readiness.clone())?;
+    let counted = RelayMetrics::new(&registry)?;
+    let (relay, tap) = match config.nats.publish() {
+        Some(nats) => {
+            let (relay, tap) = Relay::new(&config.data_dir, nats, counted);
+            (Some(relay), Some(tap))
+        }
+        None => (None, None),
+    };
     let settings = HttpSettings {
         body_timeout: config.http.body_timeout,
         ..HttpSettings::default()
@@ -79,7 +97,7 @@ async fn run(config: &Config, with_demo: bool) -> Result<ExitCode, ServeError> {
 
     let mut end = std::pin::pin!(asked_to_end());
     let started = tokio::select! {
-        started = start_engine(config, metrics, disk.clone()) => started,
+        started = start_engine(config, metrics, disk.clone(), tap) => started,
         // Recovery makes nothing durable that the next start would miss.
         () = &mut end => return Ok(ExitCode::SUCCESS),
     };
@@ -98,6 +116,11 @@ async fn run(config: &Config, with_demo: bool) -> Result<ExitCode, ServeError> {
         engine: engine.handle.clone(),
         reads: Arc::new(engine.view.clone()),
         watches: engine.watches.clone(),
+    });
+    // Only now: the journal is there, whole, and ours.
+    let relaying = relay.map(|relay| {
+        let (end, ended) = oneshot::channel();
+        (end, tokio::spawn(relay.run(ended)))
     });
     readiness.set_ready();
     tracing::info!(
@@ -129,6 +152,11 @@ async fn run(config: &Config, with_demo: bool) -> Result<ExitCode, ServeError> {
     tokio::task::spawn_blocking(move || engine.shut_down())
         .await
         .map_err(|_| ShutdownError::Panicked)??;
+    if let Some((end, relaying)) = relaying {
+        // The log is closed, and the tap with it: what is left is told of, then it ends.
+        let _ = end.send(());
+        let _ = relaying.await;
+    }
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }
@@ -154,12 +182,14 @@ async fn start_engine(
     config: &Config,
     metrics: EngineMetrics,
     disk: Arc<DiskState>,
+    tap: Option<RecordTap>,
 ) -> Result<(Embedded, Recovered), ServeError> {
     let embedded = EmbeddedConfig {
         data_dir: config.data_dir.clone(),
         settings: config.settings.clone(),
         storage: config.storage,
         queue: config.http.request_queue_len,
+        tap,
     };
     let sandbox = config.sandbox;
     let start = move || -> Result<_, ServeError> {

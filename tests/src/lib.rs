@@ -7,6 +7,7 @@
 
 pub mod books;
 pub mod client;
+pub mod nats;
 pub mod server;
 pub mod shop;
 

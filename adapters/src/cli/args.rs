@@ -62,9 +62,53 @@ pub enum Command {
     /// Look at orders, cancel them, retry them
     #[command(subcommand)]
     Order(OrderCommand),
+    /// Make or check the streams on the NATS servers
+    #[command(subcommand)]
+    Nats(NatsCommand),
+    /// Watch the public events on NATS
+    #[command(subcommand)]
+    Events(EventsCommand),
     /// Look at stock, describe products, adjust quantities
     #[command(subcommand)]
     Stock(StockCommand),
+}
+
+/// What to do with the NATS servers.
+#[derive(Debug, Subcommand)]
+pub enum NatsCommand {
+    /// Make the streams that are missing, and compare the others with what they must be
+    Setup {
+        /// Change nothing: only compare
+        #[arg(long)]
+        check: bool,
+        /// Flags of the settings.
+        #[command(flatten)]
+        settings: ConfigFlags,
+    },
+}
+
+/// What to do with the public events.
+#[derive(Debug, Subcommand)]
+pub enum EventsCommand {
+    /// Print events as they come, one JSON object a line
+    Tail {
+        /// Begin with the oldest event that is kept
+        #[arg(long)]
+        all: bool,
+        /// End after this many events
+        #[arg(long, value_name = "COUNT")]
+        count: Option<u64>,
+        /// Consume ORDERS, INVENTORY or PAYMENTS under a durable name: what was printed is
+        /// acknowledged, what cannot be read goes to the dead letters after three deliveries
+        #[arg(long, value_name = "NAME", requires = "stream")]
+        durable: Option<String>,
+        /// The stream to consume
+        #[arg(long, value_name = "STREAM", requires = "durable", value_parser = ["ORDERS", "INVENTORY", "PAYMENTS"])]
+        stream: Option<String>,
+        /// Flags of the settings.
+        #[command(flatten)]
+        settings: ConfigFlags,
+    },
 }
 
 /// Flags of `a4co serve`.

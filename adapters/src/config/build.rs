@@ -11,7 +11,10 @@ use super::collect::Values;
 use super::keys::{self, Key};
 use super::problem::{Fault, Origin, Problem};
 use super::value::{self, MIB};
-use super::{Config, HttpConfig, LogConfig, SandboxConfig, StorageConfig, StripeConfig};
+use super::{
+    Config, HttpConfig, LogConfig, NatsSettings, SandboxConfig, StorageConfig, StripeConfig,
+};
+use crate::nats::NatsConfig;
 
 /// Parses every key. Where one does not parse, its default stands in, so that the checks
 /// find what else is wrong; the caller looks at `problems` first.
@@ -41,8 +44,8 @@ pub(super) fn build(values: &Values, problems: &mut Vec<Problem>) -> Config {
             body_timeout: read.duration(&keys::HTTP_BODY_TIMEOUT, MS, HOUR),
             shutdown_timeout: read.duration(&keys::SHUTDOWN_TIMEOUT, Millis::ZERO, HOUR),
         },
+        nats: nats(&mut read),
     };
-    embedded_only(&mut read);
     sandbox_only(&mut read, &config);
     if config.settings.retry_cap_ms < config.settings.retry_first_ms {
         read.contradiction(
@@ -116,23 +119,47 @@ fn storage(read: &mut Reader<'_>) -> StorageConfig {
     }
 }
 
-fn embedded_only(read: &mut Reader<'_>) {
-    let nats = read.optional(&keys::NATS_URL, value::nats_url);
+fn nats(read: &mut Reader<'_>) -> NatsSettings {
+    let settings = NatsSettings {
+        journals: read.optional(&keys::NATS_URL, value::nats_url),
+        publish_to: read.optional(&keys::PUBLISH_TO, value::nats_url),
+        access: NatsConfig {
+            urls: String::new(),
+            user: read.optional(&keys::NATS_USER, value::name),
+            password: read.optional(&keys::NATS_PASSWORD, value::opaque),
+            token: read.optional(&keys::NATS_TOKEN, value::opaque),
+            nkey_seed: read.optional(&keys::NATS_NKEY_SEED, value::opaque),
+            creds_file: read.optional(&keys::NATS_CREDS, value::folder),
+            ca_file: read.optional(&keys::NATS_CA, value::folder),
+            client_cert: read
+                .optional(&keys::NATS_CERT, value::folder)
+                .zip(read.optional(&keys::NATS_KEY, value::folder)),
+            replicas: read.size(&keys::NATS_REPLICAS, 1, 5),
+        },
+    };
     let role = read.optional(&keys::ROLE, value::role);
-    if nats.is_some() {
-        read.refuse(
-            &keys::NATS_URL,
-            "this build runs embedded only: it cannot keep its journals on NATS",
-            "remove it",
-        );
-    }
     if role.is_some() && read.values.get(&keys::NATS_URL).is_none() {
         read.refuse(
             &keys::ROLE,
-            "without nats_url one process has every role, and this build runs embedded only",
+            "without nats_url one process has every role",
             "remove it",
         );
     }
+    for (key, other) in [
+        (&keys::NATS_USER, &keys::NATS_PASSWORD),
+        (&keys::NATS_PASSWORD, &keys::NATS_USER),
+        (&keys::NATS_CERT, &keys::NATS_KEY),
+        (&keys::NATS_KEY, &keys::NATS_CERT),
+    ] {
+        if read.values.get(key).is_some() && read.values.get(other).is_none() {
+            read.refuse(
+                key,
+                &format!("needs {}, which is not set", other.name),
+                &format!("set {} too, or remove it", other.name),
+            );
+        }
+    }
+    settings
 }
 
 fn sandbox_only(read: &mut Reader<'_>, config: &Config) {

@@ -61,9 +61,29 @@ keys! {
         "Folder of the journal, the store and the sandbox's books; one process at a time";
 
     NATS_URL: "nats_url", "NATS_URL", Some("nats"), "URL", None,
-        "NATS servers that carry the journals. This build runs embedded only and refuses it";
+        "NATS servers for `a4co nats setup`, such as nats://a:4222,nats://b:4222. `a4co serve` keeps its journals embedded and refuses it; publish_to takes the public events there";
     ROLE: "role", "A4CO_ROLE", Some("role"), "ROLE", None,
         "Participants of this process: order, inventory, payment or all. Only with nats_url";
+    PUBLISH_TO: "publish_to", "A4CO_PUBLISH_TO", Some("publish-to"), "URL", None,
+        "NATS servers that get the public events, such as nats://a:4222,nats://b:4222. Orders never wait for them";
+    NATS_REPLICAS: "nats_replicas", "A4CO_NATS_REPLICAS", Some("nats-replicas"), "COUNT", Some("1"),
+        "Copies of each stream that a NATS cluster keeps, 1 to 5; 3 in production";
+    NATS_USER: "nats_user", "A4CO_NATS_USER", Some("nats-user"), "NAME", None,
+        "User at the NATS servers, with nats_password";
+    NATS_PASSWORD: "nats_password", "A4CO_NATS_PASSWORD", None, "SECRET", None,
+        "Password at the NATS servers";
+    NATS_TOKEN: "nats_token", "A4CO_NATS_TOKEN", None, "SECRET", None,
+        "Token for the NATS servers";
+    NATS_NKEY_SEED: "nats_nkey_seed", "A4CO_NATS_NKEY_SEED", None, "SECRET", None,
+        "Seed of an NKey for the NATS servers (SU...)";
+    NATS_CREDS: "nats_creds", "A4CO_NATS_CREDS", Some("nats-creds"), "FILE", None,
+        "Credentials file for the NATS servers";
+    NATS_CA: "nats_ca", "A4CO_NATS_CA", Some("nats-ca"), "FILE", None,
+        "PEM certificates of the authority that the NATS servers are trusted by; asks for TLS";
+    NATS_CERT: "nats_cert", "A4CO_NATS_CERT", Some("nats-cert"), "FILE", None,
+        "PEM certificate of this process for NATS servers that ask for one, with nats_key";
+    NATS_KEY: "nats_key", "A4CO_NATS_KEY", Some("nats-key"), "FILE", None,
+        "PEM key of nats_cert";
 
     USE_SIMULATED_PAYMENT: "use_simulated_payment", "USE_SIMULATED_PAYMENT", Some("use-simulated-payment"), "BOOL", Some("true"),
         "true: the sandbox gateway; false: Stripe, which this build does not have";

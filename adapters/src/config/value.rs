@@ -273,6 +273,28 @@ pub(super) fn nats_url(text: &str) -> Result<String, Fault> {
     ))
 }
 
+/// A name of one word.
+pub(super) fn name(text: &str) -> Result<String, Fault> {
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(text.to_owned());
+    }
+    Err(Fault::new(
+        "is empty, or has a space or a character that no such name has",
+        "write it as the servers know it",
+    ))
+}
+
+/// A secret of any form, on one line. What is wrong is told without a part of it.
+pub(super) fn opaque(text: &str) -> Result<SecretString, Fault> {
+    if !text.is_empty() && !text.contains(char::is_control) {
+        return Ok(SecretString::from(text));
+    }
+    Err(Fault::new(
+        "is empty, or has a line end or a control character",
+        "copy it whole, without the line's end",
+    ))
+}
+
 /// A secret that begins as one of its kind does. What is wrong is told without a part of it.
 pub(super) fn secret(text: &str, prefixes: &[&str]) -> Result<SecretString, Fault> {
     let starts = prefixes.iter().any(|prefix| text.starts_with(prefix));

@@ -19,6 +19,7 @@ use a4co_store::View;
 use prometheus::Histogram;
 
 use super::{DiskState, EmbeddedConfig, journal_dir};
+use crate::nats::RecordTap;
 
 /// How often free space is looked at, and a spare segment that found no room tried again.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -41,6 +42,7 @@ pub(super) struct JournalLog {
     chores: mpsc::Sender<Chore>,
     chores_thread: JoinHandle<()>,
     append_s: Histogram,
+    tap: Option<RecordTap>,
 }
 
 impl JournalLog {
@@ -75,6 +77,7 @@ impl JournalLog {
             chores,
             chores_thread,
             append_s,
+            tap: config.tap.clone(),
         }
     }
 
@@ -105,6 +108,9 @@ impl Log for JournalLog {
         match appended {
             Ok(sequence) => {
                 self.bytes_since_snapshot += u64::try_from(record.len()).unwrap_or(u64::MAX);
+                if let Some(tap) = &self.tap {
+                    tap.offer(sequence, record);
+                }
                 Ok(sequence)
             }
             Err(AppendError::Full(error)) => Err(LogError::Full(error.to_string())),

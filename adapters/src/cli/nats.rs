@@ -1,0 +1,167 @@
+//! `a4co nats` and `a4co events`: the streams on the servers, and what goes through them.
+
+use std::path::Path;
+
+use futures_util::StreamExt as _;
+use serde::Serialize;
+use tokio::runtime::Runtime;
+
+use super::{ConfigFlags, EventsCommand, Exit, NatsCommand, complain, load, show};
+use crate::events::{Body, PublicEvent, PublicStream};
+use crate::nats::{self, Connected, Consumed, NatsConfig, NatsError};
+
+/// Runs `a4co nats`.
+#[must_use]
+pub fn run_nats(command: &NatsCommand, file: Option<&Path>, as_json: bool) -> Exit {
+    let NatsCommand::Setup { check, settings } = command;
+    with_nats(settings, file, async |nats, config| {
+        let reports = nats::set_up(nats, &nats::wanted(config.replicas), !check).await?;
+        if as_json {
+            let text = serde_json::to_string(&reports).unwrap_or_default();
+            show(&format!("{text}\n"));
+            return Ok(());
+        }
+        for it in &reports {
+            let made = if it.created { "made" } else { "as it must be" };
+            show(&format!(
+                "{:<24} {made:<14} {:>10} messages  {}\n",
+                it.stream, it.messages, it.purpose
+            ));
+        }
+        Ok(())
+    })
+}
+
+/// Runs `a4co events`.
+#[must_use]
+pub fn run_events(command: &EventsCommand, file: Option<&Path>) -> Exit {
+    let EventsCommand::Tail {
+        all,
+        count,
+        durable,
+        stream,
+        settings,
+    } = command;
+    let count = count.unwrap_or(u64::MAX);
+    with_nats(settings, file, async |nats, _| {
+        let stream = PublicStream::ALL
+            .into_iter()
+            .find(|it| stream.as_deref() == Some(it.name()));
+        match (durable, stream) {
+            (Some(durable), Some(stream)) => consume(nats, stream, durable, count).await,
+            _ => tail(nats, *all, count).await,
+        }
+    })
+}
+
+async fn tail(nats: &Connected, all: bool, count: u64) -> Result<(), NatsError> {
+    let mut events = nats::follow(nats, all).await?;
+    let mut seen = 0;
+    while seen < count {
+        match events.next().await {
+            None => break,
+            Some(Ok(Ok(event))) => print(&event),
+            Some(Ok(Err(error))) => complain(&format!("a4co: a message is no event: {error}")),
+            Some(Err(error)) => return Err(error),
+        }
+        seen += 1;
+    }
+    Ok(())
+}
+
+/// Ends once so many messages have come to an end: handled, or given up on.
+async fn consume(
+    nats: &Connected,
+    stream: PublicStream,
+    durable: &str,
+    count: u64,
+) -> Result<(), NatsError> {
+    let mut ended = 0;
+    nats::consume(
+        nats,
+        stream,
+        durable,
+        |event| {
+            print(&event);
+            Ok(())
+        },
+        |consumed| {
+            match consumed {
+                Consumed::Handled => {}
+                Consumed::Again(reason) => {
+                    complain(&format!("a4co: to be delivered again: {reason}"));
+                    return true;
+                }
+                Consumed::DeadLetter(reason) => complain(&format!("a4co: dead letter: {reason}")),
+            }
+            ended += 1;
+            ended < count
+        },
+    )
+    .await
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Printed<'e> {
+    id: &'e str,
+    r#type: &'static str,
+    subject: &'static str,
+    source: String,
+    time: String,
+    order_id: String,
+    data: &'e Body,
+}
+
+fn print(event: &PublicEvent) {
+    let printed = Printed {
+        id: &event.id,
+        r#type: event.kind.name(),
+        subject: event.kind.subject(),
+        source: event.source(),
+        time: event.at.to_string(),
+        order_id: event.order_id.to_string(),
+        data: &event.data,
+    };
+    let text = serde_json::to_string(&printed).unwrap_or_default();
+    show(&format!("{text}\n"));
+}
+
+fn with_nats(
+    flags: &ConfigFlags,
+    file: Option<&Path>,
+    run: impl AsyncFnOnce(&Connected, &NatsConfig) -> Result<(), NatsError>,
+) -> Exit {
+    let config = match load(flags, file) {
+        Ok(effective) => effective.config.nats.any(),
+        Err(error) => {
+            complain(&error.to_string());
+            return Exit::Usage;
+        }
+    };
+    let Some(config) = config else {
+        complain("a4co: name the NATS servers: --nats nats://HOST:4222, or NATS_URL");
+        return Exit::Usage;
+    };
+    let runtime = match Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(&format!("a4co: no threads could be started: {error}"));
+            return Exit::Failed;
+        }
+    };
+    let ended = runtime.block_on(async {
+        let nats = nats::connect(&config, "a4co command line").await?;
+        run(&nats, &config).await
+    });
+    match ended {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            complain(&format!("a4co: {error}"));
+            match error {
+                NatsError::Connect(_) => Exit::Unreachable,
+                _ => Exit::Failed,
+            }
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! NATS JetStream: the connection, the streams, and the public events on their way out.
+//!
+//! ```text
+//! What lives on the servers
+//!  A4CO_JOURNAL_ORDER, _INVENTORY, _PAYMENT   one journal each: the truth, never deleted from
+//!  ORDERS, INVENTORY, PAYMENTS                the public events, seven days of them
+//!  A4CO_DEAD_LETTERS                          what consumers gave up on, with the reason
+//!  KV_a4co_leases                             who leads each journal
+//! ```
+
+mod connect;
+mod consume;
+mod relay;
+mod streams;
+
+pub use self::connect::{Connected, NatsConfig, NatsError, connect};
+pub use self::consume::{Consumed, DEAD_LETTER_REASON, DELIVERIES_MAX, consume, follow};
+pub use self::relay::{RecordTap, Relay, RelayMetrics};
+pub use self::streams::{Difference, StreamReport, Wanted, public, set_up, wanted};

@@ -1,0 +1,300 @@
+//! The streams as they must be, and whether the servers have them so.
+//!
+//! A server ignores a setting that it does not know, so what it echoes is compared field
+//! by field. Nothing that is there already is ever changed: it is named, with the fix.
+
+use std::fmt;
+use std::time::Duration;
+
+use async_nats::jetstream::context::GetStreamErrorKind;
+use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
+use serde::Serialize;
+
+use super::connect::{Connected, NatsError};
+use crate::events::PublicStream;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The code of JetStream for a stream that is not there.
+const STREAM_NOT_FOUND: u64 = 10_059;
+
+/// How long an id of a public event is remembered: a relay that starts again within it
+/// repeats nothing.
+const PUBLIC_DUPLICATES: Duration = Duration::from_secs(10 * 60);
+
+/// In place of a setting: the stream itself is not there.
+const MISSING: &str = "stream";
+
+/// A stream as it must be.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// The settings.
+    pub config: Config,
+    /// What it is for, for people.
+    pub purpose: &'static str,
+}
+
+/// A setting that is not as it must be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// Of which stream.
+    pub stream: String,
+    /// Which setting, by the server's name for it.
+    pub setting: &'static str,
+    /// What it must be.
+    pub wanted: String,
+    /// What it is.
+    pub found: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            stream,
+            setting,
+            wanted,
+            found,
+        } = self;
+        if *setting == MISSING {
+            return write!(f, "stream {stream} is missing; `a4co nats setup` makes it");
+        }
+        write!(
+            f,
+            "stream {stream}: {setting} is {found} and must be {wanted}; set it with the NATS tools, or move the stream's messages and delete it so that `a4co nats setup` makes it anew"
+        )
+    }
+}
+
+/// What became of one stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StreamReport {
+    /// The stream.
+    pub stream: String,
+    /// What it is for.
+    pub purpose: &'static str,
+    /// It was not there, and has been made.
+    pub created: bool,
+    /// Messages in it.
+    pub messages: u64,
+    /// The last sequence.
+    pub last_sequence: u64,
+}
+
+/// The three public streams and the dead letters: all that publishing needs.
+#[must_use]
+pub fn public(replicas: usize) -> Vec<Wanted> {
+    let mut all: Vec<Wanted> = PublicStream::ALL
+        .iter()
+        .map(|stream| Wanted {
+            purpose: "public events, seven days",
+            config: Config {
+                subjects: vec![stream.subjects().to_owned()],
+                max_age: 7 * DAY,
+                duplicate_window: PUBLIC_DUPLICATES,
+                ..base(stream.name(), replicas)
+            },
+        })
+        .collect();
+    all.push(Wanted {
+        purpose: "what consumers gave up on, thirty days",
+        config: Config {
+            subjects: vec!["a4co.dead.>".to_owned()],
+            max_age: 30 * DAY,
+            ..base("A4CO_DEAD_LETTERS", replicas)
+        },
+    });
+    all
+}
+
+/// Every stream: journals, leases, public events and dead letters.
+#[must_use]
+pub fn wanted(replicas: usize) -> Vec<Wanted> {
+    let journal = |participant: &str| Wanted {
+        purpose: "journal: the truth",
+        config: Config {
+            subjects: vec![format!("a4co.journal.{participant}")],
+            discard: DiscardPolicy::New,
+            deny_delete: true,
+            deny_purge: true,
+            ..base(
+                &format!("A4CO_JOURNAL_{}", participant.to_uppercase()),
+                replicas,
+            )
+        },
+    };
+    let mut all = vec![journal("order"), journal("inventory"), journal("payment")];
+    all.push(Wanted {
+        purpose: "leases: who leads each journal",
+        config: Config {
+            // What a key-value bucket is made of; none of its values ends by itself.
+            subjects: vec!["$KV.a4co_leases.>".to_owned()],
+            max_messages_per_subject: 1,
+            discard: DiscardPolicy::New,
+            deny_delete: true,
+            allow_rollup: true,
+            allow_direct: true,
+            ..base("KV_a4co_leases", replicas)
+        },
+    });
+    all.extend(public(replicas));
+    all
+}
+
+fn base(name: &str, replicas: usize) -> Config {
+    Config {
+        name: name.to_owned(),
+        storage: StorageType::File,
+        retention: RetentionPolicy::Limits,
+        discard: DiscardPolicy::Old,
+        num_replicas: replicas,
+        max_bytes: -1,
+        max_messages: -1,
+        max_messages_per_subject: -1,
+        max_consumers: -1,
+        max_message_size: -1,
+        ..Config::default()
+    }
+}
+
+/// Makes what is missing (unless only checking), and compares all with what it must be.
+///
+/// # Errors
+/// [`NatsError::Different`] with every difference at once, or the server's refusal.
+pub async fn set_up(
+    nats: &Connected,
+    wanted: &[Wanted],
+    create: bool,
+) -> Result<Vec<StreamReport>, NatsError> {
+    let mut reports = Vec::new();
+    let mut differences = Vec::new();
+    for Wanted { config, purpose } in wanted {
+        let name = &config.name;
+        let (info, created) = match nats.admin.get_stream(name).await {
+            Ok(stream) => (stream.cached_info().clone(), false),
+            Err(error) if is_missing(&error.kind()) && create => {
+                let made = nats.admin.create_stream(config.clone()).await;
+                let made =
+                    made.map_err(|error| NatsError::jetstream(format!("to make {name}"), error))?;
+                (made.cached_info().clone(), true)
+            }
+            Err(error) if is_missing(&error.kind()) => {
+                differences.push(Difference {
+                    stream: name.clone(),
+                    setting: MISSING,
+                    wanted: "there".to_owned(),
+                    found: "missing".to_owned(),
+                });
+                continue;
+            }
+            Err(error) => return Err(NatsError::jetstream(format!("to show {name}"), error)),
+        };
+        differences.extend(compare(config, &info.config));
+        reports.push(StreamReport {
+            stream: name.clone(),
+            purpose,
+            created,
+            messages: info.state.messages,
+            last_sequence: info.state.last_sequence,
+        });
+    }
+    if differences.is_empty() {
+        Ok(reports)
+    } else {
+        Err(NatsError::Different(differences))
+    }
+}
+
+fn is_missing(kind: &GetStreamErrorKind) -> bool {
+    matches!(kind, GetStreamErrorKind::JetStream(error) if error.error_code().0 == STREAM_NOT_FOUND)
+}
+
+/// Every setting on which a promise rests.
+fn compare(wanted: &Config, found: &Config) -> Vec<Difference> {
+    let mut all = Vec::new();
+    let mut check = |setting, wanted_value: String, found_value: String| {
+        if wanted_value != found_value {
+            all.push(Difference {
+                stream: wanted.name.clone(),
+                setting,
+                wanted: wanted_value,
+                found: found_value,
+            });
+        }
+    };
+    macro_rules! same {
+        ($($field:ident as $name:literal),+ $(,)?) => {
+            $(check($name, format!("{:?}", wanted.$field), format!("{:?}", found.$field));)+
+        };
+    }
+    same! {
+        subjects as "subjects",
+        storage as "storage",
+        retention as "retention",
+        discard as "discard",
+        num_replicas as "num_replicas",
+        max_bytes as "max_bytes",
+        max_messages as "max_msgs",
+        max_messages_per_subject as "max_msgs_per_subject",
+        max_age as "max_age",
+        max_message_size as "max_msg_size",
+        discard_new_per_subject as "discard_new_per_subject",
+        no_ack as "no_ack",
+        sealed as "sealed",
+        deny_delete as "deny_delete",
+        deny_purge as "deny_purge",
+        allow_rollup as "allow_rollup_hdrs",
+        mirror as "mirror",
+        sources as "sources",
+        subject_transform as "subject_transform",
+        allow_message_ttl as "allow_msg_ttl",
+        allow_atomic_publish as "allow_atomic",
+        allow_message_schedules as "allow_msg_schedules",
+        allow_message_counter as "allow_msg_counter",
+        persist_mode as "persist_mode",
+    }
+    if !wanted.duplicate_window.is_zero() {
+        check(
+            "duplicate_window",
+            format!("{:?}", wanted.duplicate_window),
+            format!("{:?}", found.duplicate_window),
+        );
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_difference_is_named() {
+        let journal = wanted(3).remove(0).config;
+        assert_eq!(compare(&journal, &journal), []);
+        let other = Config {
+            max_age: DAY,
+            deny_purge: false,
+            num_replicas: 1,
+            ..journal.clone()
+        };
+        let found = compare(&journal, &other);
+        let settings: Vec<&str> = found.iter().map(|it| it.setting).collect();
+        assert_eq!(settings, ["num_replicas", "max_age", "deny_purge"]);
+        assert!(found[0].to_string().contains("is 1 and must be 3"));
+    }
+
+    #[test]
+    fn no_journal_forgets_and_no_two_streams_share_a_subject() {
+        let all = wanted(1);
+        for it in all.iter().filter(|it| it.config.name.contains("JOURNAL")) {
+            assert!(it.config.max_age.is_zero() && it.config.max_messages == -1);
+            assert!(it.config.deny_delete && it.config.deny_purge);
+            assert_eq!(it.config.discard, DiscardPolicy::New);
+            assert_eq!(it.config.subjects.len(), 1);
+        }
+        let mut subjects: Vec<_> = all.iter().flat_map(|it| &it.config.subjects).collect();
+        subjects.sort();
+        subjects.dedup();
+        assert_eq!(subjects.len(), all.len());
+    }
+}

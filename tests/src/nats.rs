@@ -1,0 +1,143 @@
+//! A real NATS server for one test, killed at its end.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::until;
+
+/// The version that `./test` installs.
+const VERSION: &str = "2.15.1";
+
+/// The server's program: `A4CO_NATS_SERVER`, or the one that `./test` installs.
+///
+/// # Panics
+/// When it is not there.
+#[must_use]
+pub fn program() -> PathBuf {
+    let installed = || {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join(format!("../.tools/nats-{VERSION}/bin/nats-server"))
+    };
+    let path = std::env::var_os("A4CO_NATS_SERVER").map_or_else(installed, PathBuf::from);
+    assert!(
+        path.is_file(),
+        "{} is not there: `./test nats` installs it, or name one in A4CO_NATS_SERVER",
+        path.display()
+    );
+    path
+}
+
+/// A running server with JetStream.
+#[derive(Debug)]
+pub struct NatsServer {
+    folder: TempDir,
+    arguments: Vec<String>,
+    port: u16,
+    child: Option<Child>,
+}
+
+impl NatsServer {
+    /// Starts one on a free port, with further arguments of `nats-server`.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start(arguments: &[&str]) -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("a4co-nats-")
+            .tempdir()
+            .expect("a temporary folder");
+        let mut server = Self {
+            folder,
+            arguments: arguments.iter().map(|&it| it.to_owned()).collect(),
+            port: 0,
+            child: None,
+        };
+        server.launch();
+        server
+    }
+
+    /// Where it answers.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// Kills it without a warning.
+    ///
+    /// # Panics
+    /// When it is not running.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().expect("a running server");
+        child.kill().expect("killed");
+        child.wait().expect("reaped");
+    }
+
+    /// Starts it again, on the same port and with what it had stored.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn launch(&mut self) {
+        let root = self.folder.path();
+        let port = if self.port == 0 {
+            "-1".to_owned()
+        } else {
+            self.port.to_string()
+        };
+        let child = Command::new(program())
+            .args(["-a", "127.0.0.1", "-p", &port, "-js", "-sd"])
+            .arg(root.join("jetstream"))
+            .arg("--ports_file_dir")
+            .arg(root)
+            .args(&self.arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("nats-server can be started");
+        let ports = root.join(format!("nats-server_{}.ports", child.id()));
+        self.child = Some(child);
+        self.port = until("the NATS server's port", || {
+            let text = fs::read(&ports).map_err(|error| error.to_string())?;
+            let ports: Value = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
+            let url = ports["nats"][0].as_str().ok_or("no port yet")?;
+            let port = url.rsplit(':').next().and_then(|port| port.parse().ok());
+            port.ok_or_else(|| format!("no port in {url}"))
+        });
+    }
+
+    /// Publishes bytes as a foreign client would, without headers.
+    ///
+    /// # Panics
+    /// When the server does not take them.
+    pub fn publish(&self, subject: &str, payload: &[u8]) {
+        let mut line = TcpStream::connect(("127.0.0.1", self.port)).expect("connected");
+        let head = format!(
+            "CONNECT {{\"verbose\":false}}\r\nPUB {subject} {}\r\n",
+            payload.len()
+        );
+        let message = [head.as_bytes(), payload, b"\r\nPING\r\n"].concat();
+        line.write_all(&message).expect("sent");
+        let mut heard = Vec::new();
+        let mut some = [0; 4096];
+        while !String::from_utf8_lossy(&heard).contains("PONG") {
+            let length = line.read(&mut some).expect("an answer");
+            assert!(length > 0, "the NATS server closed the connection");
+            heard.extend_from_slice(&some[..length]);
+        }
+    }
+}
+
+impl Drop for NatsServer {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
