@@ -394,6 +394,18 @@ impl<P: Participant> Engine<P> {
         })
     }
 
+    /// Ends the work: forgets timers, calls and what waits for a row, and gives the state
+    /// as the journal holds it. `None`, and nothing has changed, while something decided
+    /// is not durable.
+    pub fn stop(&mut self) -> Option<Part<P::State>> {
+        if self.durable != self.decided {
+            return None;
+        }
+        self.waiting.clear();
+        self.give_back();
+        self.part()
+    }
+
     fn observe(&mut self, now: Timestamp) {
         // A clock that jumps back never takes a deadline or an event's time back.
         self.now = if planted!("clock_that_jumps_back") {

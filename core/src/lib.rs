@@ -32,6 +32,7 @@ mod planted;
 pub mod planted;
 pub mod record;
 pub mod rejection;
+pub mod replicated;
 pub mod row;
 pub mod settings;
 pub mod time;

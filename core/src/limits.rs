@@ -73,6 +73,31 @@ pub const DEADLINES_PER_INPUT_MAX: usize = 1_024;
 /// input may pass this by what it decides, at most [`ORDER_ENCODED_BYTES_MAX`] a participant.
 pub const RECORD_BYTES_SOFT_MAX: usize = 1024 * 1024;
 
+/// Bytes that a replicated host lets one frame's events grow to before it appends them. A
+/// single input may pass this by what it decides, and still has to fit into a message.
+pub const FRAME_BYTES_SOFT_MAX: usize = 512 * 1024;
+
+/// Bytes that one message of a journal's stream may have: the default of a NATS server.
+pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+
+/// Events of one other journal that a replica keeps because its own journal does not say
+/// yet that they were read.
+pub const FACTS_KEPT_MAX: usize = 65_536;
+
+/// Events of another journal that a leader reads without deciding anything before it
+/// appends how far it has come: a follower keeps no more than these, and a restart reads
+/// no more again.
+pub const CURSORS_UNRECORDED_MAX: u64 = 1_024;
+
+/// Gateway reports that wait for room in a frame.
+pub const GATEWAY_REPORTS_DEFERRED_MAX: usize = 4_096;
+
+/// First wait before an append without an answer is sent again, in milliseconds; it doubles.
+pub const RESEND_FIRST_MS: u64 = 20;
+
+/// Longest wait before an append without an answer is sent again, in milliseconds.
+pub const RESEND_CAP_MS: u64 = 1_000;
+
 /// Entries of an order's history: a saga has at most twelve steps, and parking and
 /// retrying may repeat. Past this, only the last step of all is still noted.
 pub const HISTORY_ENTRIES_MAX: usize = 64;
@@ -136,6 +161,13 @@ const _: () = assert!(AMOUNT_MINOR_MAX <= i64::MAX / REFUNDS_PER_PAYMENT_MAX as 
 // pads it with white space; and at rest it takes less than its body may.
 const _: () = assert!(ORDER_JSON_BYTES_MAX <= BODY_BYTES_MAX);
 const _: () = assert!(ORDER_ENCODED_BYTES_MAX <= BODY_BYTES_MAX);
+
+// An input that recalls an order, changes it and keeps its answer takes three times the
+// largest order beyond the soft bound, and still fits into a message.
+const _: () = assert!(FRAME_BYTES_SOFT_MAX + 3 * ORDER_ENCODED_BYTES_MAX < MESSAGE_BYTES_MAX);
+// What may have been read without being recorded fits into what a follower keeps.
+const _: () = assert!(CURSORS_UNRECORDED_MAX < FACTS_KEPT_MAX as u64 / 2);
+const _: () = assert!(RESEND_FIRST_MS <= RESEND_CAP_MS);
 
 // A client that waits as long as it may, and then asks again with the same key, still
 // finds its first answer.

@@ -1,0 +1,181 @@
+//! The part of a replica that leads: claims, decides, appends, and lets go.
+
+use alloc::vec::Vec;
+
+use super::super::alarm::Alarm;
+use super::super::append::{InFlight, Kind};
+use super::super::entry::{AppendId, Epoch, Head, HostId};
+use super::super::io::{Refusal, ReplicaOutput};
+use super::{Replica, Stage, sources};
+use crate::decider::Participant;
+use crate::engine::{Engine, Upstream};
+use crate::limits::CURSORS_UNRECORDED_MAX;
+use crate::record::Part;
+use crate::time::Timestamp;
+
+impl<P: Participant> Replica<P> {
+    pub(super) fn claim(&mut self) {
+        if self.stage != Stage::Following
+            || self.is_stopping
+            || !self.lease.is_mine()
+            || !self.is_caught_up()
+            || !self.config.is_candidate
+        {
+            return;
+        }
+        self.stage = Stage::Claiming;
+        let epoch = self.position.epoch.next();
+        let head = self.head(epoch);
+        self.send(head, head.encode(None), Kind::Claim { epoch });
+    }
+
+    pub(super) fn head(&mut self, epoch: Epoch) -> Head {
+        self.appends += 1;
+        Head {
+            journal: P::ID,
+            append_id: AppendId {
+                host: self.config.host,
+                number: self.appends,
+            },
+            previous: self.position.append_id,
+            epoch,
+        }
+    }
+
+    pub(super) fn send(&mut self, head: Head, payload: Vec<u8>, kind: Kind) {
+        let append = InFlight::new(head.append_id, self.position.stream_sequence, payload, kind);
+        self.outputs.push_back(append.output(P::ID));
+        self.append = Some(append);
+    }
+
+    /// Closes the open frame, unless an append is in flight or nothing was decided.
+    pub(super) fn close_frame(&mut self, now: Timestamp) {
+        if self.stage != Stage::Leading || self.append.is_some() {
+            return;
+        }
+        if self.engine.frame().is_empty() && !self.has_unrecorded_cursors() {
+            return;
+        }
+        let (frame, rows) = self.engine.take_frame();
+        let head = self.head(self.position.epoch);
+        let kind = Kind::Frame {
+            decided: self.engine.decided(),
+            cursors: frame.cursors,
+            rows,
+        };
+        self.send(head, head.encode(Some(&frame)), kind);
+        self.run(now);
+    }
+
+    /// Was so much read without an event of our own that followers should know?
+    pub(super) fn has_unrecorded_cursors(&self) -> bool {
+        let cursors = self.engine.cursors();
+        sources(P::ID).iter().any(|from| {
+            let read = cursors.of(*from);
+            read.saturating_since(self.recorded.of(*from)) >= CURSORS_UNRECORDED_MAX
+        })
+    }
+
+    pub(super) fn work(&mut self, now: Timestamp) {
+        while !self.is_saturated()
+            && let Some((order_id, operation, outcome)) = self.deferred.pop_front()
+        {
+            self.engine.gateway(now, order_id, operation, outcome);
+        }
+        self.read_facts(now);
+        let is_due = self.engine.wake_at().is_some_and(|at| at <= now);
+        if is_due && !self.is_stopping && !self.is_saturated() {
+            self.engine.time(now);
+        }
+        self.collect();
+    }
+
+    /// Reads what the others' journals have, as far as it has come.
+    pub(super) fn read_facts(&mut self, now: Timestamp) {
+        if self.stage != Stage::Leading || self.is_stopping {
+            return;
+        }
+        for from in sources(P::ID) {
+            // One event at a time may wait for a row.
+            while !self.is_saturated()
+                && self
+                    .blocked
+                    .is_none_or(|(blocked, has_come)| blocked == *from && has_come)
+            {
+                let cursor = self.engine.cursors().of(*from);
+                let fact = match self.facts[from.index()].next(cursor) {
+                    Ok(Some(fact)) => fact,
+                    Ok(None) => break,
+                    Err(()) => {
+                        return self.halt(Alarm::FactsMissing {
+                            from: *from,
+                            have: cursor,
+                        });
+                    }
+                };
+                match self.engine.upstream(now, cursor.next(), fact) {
+                    Upstream::Blocked => self.blocked = Some((*from, false)),
+                    Upstream::Read | Upstream::Duplicate | Upstream::Gap { .. } => {
+                        self.blocked = None;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Hands over, once nothing is under way.
+    pub(super) fn hand_over(&mut self, now: Timestamp) {
+        if !self.is_stopping || self.append.is_some() {
+            return;
+        }
+        match self.stage {
+            // What was decided goes out first.
+            Stage::Leading if self.engine.durable_sequence() != self.engine.decided() => return,
+            Stage::Leading => {
+                self.follow_again();
+            }
+            Stage::Following => {}
+            Stage::Claiming | Stage::Dropped | Stage::Halted => return,
+        }
+        self.is_stopping = false;
+        if let Some(output) = self.lease.release(now) {
+            self.push_lease(output);
+        }
+    }
+
+    /// Turns a leader that has not run ahead of its journal into a follower.
+    pub(super) fn follow_again(&mut self) -> bool {
+        self.collect();
+        let Some(part) = self.engine.stop() else {
+            return false;
+        };
+        self.refuse_open(Refusal::NotLeader {
+            leader: self.leader_after_us(),
+        });
+        let part = Part {
+            cursors: self.recorded,
+            ..part
+        };
+        self.engine = Engine::from_part(self.settings.clone(), part);
+        self.leave(Stage::Following);
+        true
+    }
+
+    pub(super) fn leader_after_us(&self) -> Option<HostId> {
+        let holder = self.lease.holder();
+        holder.filter(|host| *host != self.config.host && *host != HostId::default())
+    }
+
+    /// Another's entry is where ours should be: ours never will be in the journal.
+    pub(super) fn fence(&mut self, fenced_by: AppendId) {
+        self.refuse_open(Refusal::NotLeader {
+            leader: Some(fenced_by.host),
+        });
+        self.engine = Engine::new(self.settings.clone());
+        self.leave(Stage::Dropped);
+        self.push(ReplicaOutput::Rebuild {
+            journal: P::ID,
+            fenced_by,
+        });
+    }
+}
