@@ -7,6 +7,7 @@ use a4co_core::embedded::HostInput;
 use a4co_core::gateway::{GatewayCall, GatewayOperation, GatewayOutcome};
 use a4co_core::ids::OrderId;
 
+use crate::detail;
 use crate::gateway::{Later, order_number, unknown};
 use crate::rng::{Rng, Stream};
 use crate::trace::Node;
@@ -48,6 +49,7 @@ impl World<'_> {
                 call.attempt
             )
         });
+        self.about(call.order_id);
         let knobs = &self.plan.knobs;
         let mut rng = self.call_chance(&call, 0);
         let arrives_us = if self.is_healed {
@@ -65,8 +67,16 @@ impl World<'_> {
         } else {
             knobs.call_timeout_ms * 1000
         };
-        if let Some(delay_us) = arrives_us {
-            self.schedule(delay_us, Event::CallArrives { call: id });
+        match arrives_us {
+            Some(delay_us) => self.schedule(delay_us, Event::CallArrives { call: id }),
+            None => self.aside(Node::Net, "loses", Some(call.order_id), || {
+                format!("call {id} never arrives at the gateway")
+            }),
+        }
+        if arrives_us.is_some_and(|arrives_us| arrives_us > timeout_us) {
+            self.aside(Node::Net, "delays", Some(call.order_id), || {
+                format!("call {id} will arrive after its caller has given up")
+            });
         }
         self.schedule(timeout_us, Event::CallGivenUp { call: id });
         let open = OpenCall {
@@ -103,6 +113,7 @@ impl World<'_> {
             self.note(Node::Gateway, "fails", [id, 0], || {
                 format!("call {id}: 503")
             });
+            self.about(call.order_id);
             self.schedule(100, Event::CallAnswered { call: id, outcome });
             return;
         }
@@ -119,9 +130,13 @@ impl World<'_> {
                 )
             },
         );
+        self.about_gateway(call.order_id);
         self.later(call.order_id, lasts);
         let is_lost = !self.is_healed && rng.chance(knobs.answer_lost);
         if is_lost {
+            self.aside(Node::Net, "loses", Some(call.order_id), || {
+                format!("the gateway's answer to call {id}")
+            });
             if rng.chance(500) {
                 return; // the caller's time-out tells
             }
@@ -136,6 +151,15 @@ impl World<'_> {
         };
         let outcome = Box::new(outcome);
         self.schedule(delay_us, Event::CallAnswered { call: id, outcome });
+    }
+
+    /// The last line is about this order, and the gateway's books may have changed.
+    fn about_gateway(&mut self, order_id: OrderId) {
+        let gateway = &self.gateway;
+        self.trace.add(|line| {
+            line.about.push(order_id);
+            line.changes.push(detail::books(gateway, order_id));
+        });
     }
 
     fn later(&mut self, order_id: OrderId, lasts: Vec<(u64, Later)>) {
@@ -157,6 +181,7 @@ impl World<'_> {
         self.note(Node::Net, "answers", [id, outcome_number(&outcome)], || {
             format!("call {id}, {operation:?} of order {order_id}: {outcome:?}")
         });
+        self.about(order_id);
         self.hand_in(HostInput::Gateway {
             order_id,
             operation: Some(operation),
@@ -186,6 +211,7 @@ impl World<'_> {
             [order_number(order_id), 0],
             || format!("order {order_id}: {charge:?}"),
         );
+        self.about_gateway(order_id);
         self.later(order_id, lasts);
     }
 
@@ -206,6 +232,7 @@ impl World<'_> {
             [order_number(order_id), number],
             || format!("order {order_id}: {outcome:?}, heard: {is_heard}"),
         );
+        self.about(order_id);
         if is_heard {
             self.hand_in(HostInput::Gateway {
                 order_id,

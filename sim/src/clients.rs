@@ -257,6 +257,24 @@ pub(crate) fn spell(action: &Action, number: u32, order_id: Option<OrderId>) -> 
 pub(crate) const NO_ORDER: OrderId = OrderId::from_bytes([0; 16]);
 
 impl World<'_> {
+    /// The order that an intent is about, for those who read the trace.
+    fn about_intent(&mut self, number: u32, attempt: u32) {
+        let seed = self.plan.knobs.seed;
+        let Some(intent) = self.clients.get(number) else {
+            return;
+        };
+        let order_id = match &intent.action.ask {
+            Ask::Create { order, .. } => Some(new_order_id(seed, &intent.action, *order, attempt)),
+            Ask::Cancel { order } | Ask::Nudge { order } | Ask::Refund { order, .. } => {
+                let order = *order;
+                let meant = intent.order_id;
+                meant.or_else(|| self.clients.order_ids.get(&order).copied())
+            }
+            Ask::Adjust { .. } | Ask::Define { .. } => None,
+        };
+        self.trace.add(|line| line.about.extend(order_id));
+    }
+
     /// The command that an intent comes to when it arrives.
     fn command(&mut self, number: u32, attempt: u32) -> Option<(RequestId, Command)> {
         let seed = self.plan.knobs.seed;
@@ -323,14 +341,28 @@ impl World<'_> {
         } else {
             self.note(node, "asks", numbers, String::new);
         }
+        if self.trace.lines.is_some() {
+            self.about_intent(number, attempt);
+        }
         let names = [u64::from(number), u64::from(attempt)];
         let mut rng = Rng::fork(knobs.seed, Stream::Network, &names);
         let deliver = |intent| Event::Deliver { intent, attempt };
         if is_healed || !rng.chance(knobs.request_lost) {
             self.schedule(rng.below(knobs.net_us + 1), deliver(number));
+        } else if self.trace.lines.is_some() {
+            self.aside(Node::Net, "loses", None, || {
+                format!("the request of intent {number}, try {attempt}")
+            });
+            self.about_intent(number, attempt);
         }
         if has_key && !is_healed && rng.chance(knobs.request_twice) {
             self.schedule(rng.below(4 * knobs.net_us + 1), deliver(number));
+            if self.trace.lines.is_some() {
+                self.aside(Node::Net, "repeats", None, || {
+                    format!("the request of intent {number}, try {attempt}, arrives twice")
+                });
+                self.about_intent(number, attempt);
+            }
         }
         let event = Event::GiveUp {
             intent: number,
@@ -348,6 +380,9 @@ impl World<'_> {
         if self.process.is_none() {
             let numbers = [u64::from(number), u64::from(attempt)];
             self.note(Node::Net, "refused", numbers, || "nobody is there".into());
+            if self.trace.lines.is_some() {
+                self.about_intent(number, attempt);
+            }
             return;
         }
         if let Some((request, command)) = self.command(number, attempt) {
@@ -387,6 +422,9 @@ impl World<'_> {
                 format!("{asked:?}: {result}, replayed {}", reply.replayed)
             },
         );
+        if let Some(order_id) = asked.order_id() {
+            self.about(order_id);
+        }
         self.audit
             .on_reply(&asked, was_known, key.as_ref(), &reply, &self.store.shown)?;
         let knobs = &self.plan.knobs;
@@ -401,6 +439,10 @@ impl World<'_> {
                 reply,
             };
             self.schedule(delay_us, told);
+        } else {
+            self.aside(Node::Net, "loses", asked.order_id(), || {
+                format!("the reply to intent {intent}, try {attempt}")
+            });
         }
         Ok(())
     }
@@ -422,6 +464,9 @@ impl World<'_> {
                 )
             },
         );
+        if self.trace.lines.is_some() {
+            self.about_intent(number, attempt);
+        }
         if let Some(intent) = self.clients.get(number) {
             let is_first = is_ok && !intent.told_ok;
             if is_first && matches!(intent.action.ask, Ask::Define { product: PROBE, .. }) {
@@ -453,6 +498,12 @@ impl World<'_> {
         if is_idempotent {
             self.on_send(number);
         }
+    }
+
+    /// The number in the plan of every order that was sent, by its id as last sent.
+    pub(crate) fn order_numbers(&self) -> impl Iterator<Item = (u32, OrderId)> + '_ {
+        let known = &self.clients.order_ids;
+        known.iter().map(|(number, order_id)| (*number, *order_id))
     }
 
     /// A last order, which has to be confirmed, since nothing fails any more.

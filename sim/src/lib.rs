@@ -22,6 +22,7 @@ mod calls;
 pub mod cli;
 mod clients;
 mod describe;
+pub mod detail;
 #[cfg(madsim)]
 pub mod driver;
 pub mod exhaustive;

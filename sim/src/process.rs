@@ -12,6 +12,7 @@ use a4co_core::time::Timestamp;
 use a4co_journal::sim_disk::SimDisk;
 use a4co_journal::{AppendError, Journal, Keep};
 
+use crate::detail;
 use crate::rng::{Rng, Stream};
 use crate::trace::Node;
 use crate::verdict::{Checked, safety};
@@ -182,6 +183,9 @@ impl World<'_> {
         }
         if process.host.wake_at().is_some_and(|at| at <= now) {
             process.host.handle_input(now, HostInput::Time);
+            self.aside(Node::Clock, "timer", None, || {
+                format!("a deadline has come, by the engine's clock {now}")
+            });
         }
         for _ in 0..batch_max {
             let Some(process) = &mut self.process else {
@@ -346,7 +350,11 @@ impl World<'_> {
             let events = crate::describe::record(bytes);
             format!("record {sequence}: {events}")
         });
+        self.trace.add(|line| detail::add_events(line, bytes));
         self.audit.on_record(bytes, &self.gateway)?;
+        let changed = &self.audit.unpublished;
+        self.trace
+            .add(|line| detail::add_rows(line, changed.iter().flatten()));
         if sequence == self.audit.records.len() as u64 {
             return Ok(());
         }
@@ -379,6 +387,9 @@ impl World<'_> {
         let number = self.processes;
         let is_there = u64::from(row.is_some());
         self.note(Node::Store, "fetches", [is_there, 0], || format!("{key:?}"));
+        if let RowKey::Order(id) | RowKey::Reservation(id) | RowKey::Payment(id) = &key {
+            self.about(*id);
+        }
         if knobs.fetch_us == 0 {
             let now = self.engine_now();
             if let Some(process) = &mut self.process {

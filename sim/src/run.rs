@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::detail::{self, OrderEnd};
 use crate::plan::Plan;
 use crate::trace::Trace;
 use crate::verdict::{Failure, Kind};
@@ -19,6 +20,8 @@ pub struct Outcome {
     pub trace: Trace,
     /// Pairs of a saga's state and what happened to it.
     pub cells: BTreeSet<(u8, u8)>,
+    /// How each order ended, where lines are kept.
+    pub orders: Vec<OrderEnd>,
 }
 
 /// Runs a plan to its end.
@@ -35,12 +38,18 @@ pub fn run(plan: &Plan, keep_lines: bool) -> Outcome {
             at_us: world.now_us,
         }),
     };
+    let orders = if keep_lines {
+        detail::ends(&world)
+    } else {
+        Vec::new()
+    };
     let trace = std::mem::take(&mut world.trace);
     Outcome {
         failure,
         stats: std::mem::take(&mut world.stats),
         trace,
         cells: std::mem::take(&mut world.audit.ledger.cells),
+        orders,
     }
 }
 

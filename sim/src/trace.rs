@@ -5,6 +5,10 @@
 
 use std::fmt::Write as _;
 
+use a4co_core::ids::OrderId;
+
+use crate::detail::{Change, Noted};
+
 /// Where something happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
@@ -53,6 +57,12 @@ pub struct Line {
     pub what: &'static str,
     /// All of it.
     pub text: String,
+    /// The orders that it is about.
+    pub about: Vec<OrderId>,
+    /// The journals' events, of a record that has become durable.
+    pub events: Vec<Noted>,
+    /// What is otherwise after it than before.
+    pub changes: Vec<Change>,
 }
 
 /// The trace of one run.
@@ -98,13 +108,34 @@ impl Trace {
         self.take_in((node as u64) << 56 ^ short(what));
         self.take_in(numbers[0]);
         self.take_in(numbers[1]);
+        self.aside(at_us, node, what, text);
+    }
+
+    /// A line that only explains others: the digest does not know of it.
+    pub fn aside(
+        &mut self,
+        at_us: u64,
+        node: Node,
+        what: &'static str,
+        text: impl FnOnce() -> String,
+    ) {
         if let Some(lines) = &mut self.lines {
             lines.push(Line {
                 at_us,
                 node,
                 what,
                 text: text(),
+                about: Vec::new(),
+                events: Vec::new(),
+                changes: Vec::new(),
             });
+        }
+    }
+
+    /// Adds to the last line, where lines are kept.
+    pub fn add(&mut self, more: impl FnOnce(&mut Line)) {
+        if let Some(line) = self.lines.as_mut().and_then(|lines| lines.last_mut()) {
+            more(line);
         }
     }
 

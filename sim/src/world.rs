@@ -247,6 +247,23 @@ impl<'p> World<'p> {
         self.trace.note(self.now_us, node, what, numbers, text);
     }
 
+    /// The last line of the trace is about this order.
+    pub(crate) fn about(&mut self, order_id: OrderId) {
+        self.trace.add(|line| line.about.push(order_id));
+    }
+
+    /// A line for readers, which the digest does not know of.
+    pub(crate) fn aside(
+        &mut self,
+        node: Node,
+        what: &'static str,
+        order_id: Option<OrderId>,
+        text: impl FnOnce() -> String,
+    ) {
+        self.trace.aside(self.now_us, node, what, text);
+        self.trace.add(|line| line.about.extend(order_id));
+    }
+
     /// Runs to the end.
     pub(crate) fn run(&mut self) -> Result<(), Failure> {
         let answer = self.run_events();
@@ -380,6 +397,9 @@ impl<'p> World<'p> {
 
     fn on_room(&mut self) {
         self.disk.set_capacity(u64::MAX);
+        self.aside(Node::Disk, "has room", None, || {
+            "the disk is not full".into()
+        });
     }
 
     /// All faults end. From here on everything has to come to its end.

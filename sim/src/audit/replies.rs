@@ -39,6 +39,18 @@ pub(super) fn is_definite(payment: &Payment) -> bool {
 }
 
 impl Asked {
+    /// The order that it is about.
+    #[must_use]
+    pub const fn order_id(&self) -> Option<OrderId> {
+        match self {
+            Self::Create(order_id, _)
+            | Self::Cancel(order_id)
+            | Self::Refund(order_id)
+            | Self::Nudge(order_id) => Some(*order_id),
+            Self::Product(_) => None,
+        }
+    }
+
     const fn participant(&self) -> ParticipantId {
         match self {
             Self::Create(..) | Self::Cancel(_) | Self::Nudge(_) => ParticipantId::Order,

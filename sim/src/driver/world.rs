@@ -151,6 +151,7 @@ pub(super) fn end() -> (Outcome, u64) {
         }
     }
     let outcome = Outcome {
+        orders: Vec::new(),
         failure: world.failure.take(),
         stats: world.stats,
         trace: world.trace,
