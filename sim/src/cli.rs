@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use crate::plan::Plan;
 use crate::run::{Outcome, run};
 use crate::verdict::Failure;
-use crate::{batch, exhaustive, scenario, scoreboard, shrink, swarm};
+use crate::{batch, exhaustive, html, scenario, scoreboard, shrink, swarm};
 
 /// Bad usage.
 pub(crate) const EXIT_USAGE: u8 = 2;
@@ -33,6 +33,7 @@ usage: sim [--seed N | --seeds A..B | --minutes M | --scenario NAME | --plan FIL
                     with --seed and --seeds only
   --jobs J          runs at once, for --seeds and --minutes (the machine's cores)
   --trace           one line an event: simulated time, where, what
+  --html FILE       one run as a page that needs nothing else, for a browser
   --print-plan      the plan, on standard output, instead of a run
   --shrink          after a failure: the smallest plan found that fails the same check
   --keep-going      do not stop at the first seed that fails
@@ -74,6 +75,8 @@ pub struct Options {
     pub jobs: usize,
     /// Print every line.
     pub trace: bool,
+    /// Write the run as a page to this file.
+    pub html: Option<String>,
     /// Print the plan only.
     pub print_plan: bool,
     /// Shrink after a failure.
@@ -105,6 +108,7 @@ impl Options {
             driver: false,
             jobs: std::thread::available_parallelism().map_or(1, usize::from),
             trace: false,
+            html: None,
             print_plan: false,
             shrink: false,
             keep_going: false,
@@ -145,6 +149,10 @@ impl Options {
                     let jobs = number(rest.next(), "--jobs")?;
                     options.jobs = usize::try_from(jobs).unwrap_or(1).max(1);
                 }
+                "--html" => {
+                    let file = rest.next().ok_or("--html needs a file")?;
+                    options.html = Some(file.clone());
+                }
                 "--trace" => options.trace = true,
                 "--print-plan" => options.print_plan = true,
                 "--shrink" => options.shrink = true,
@@ -158,6 +166,13 @@ impl Options {
                 "--keep-going" => options.keep_going = true,
                 other => return Err(format!("{other:?} is no option")),
             }
+        }
+        let is_one = matches!(
+            options.runs,
+            Runs::Seed(_) | Runs::Scenario(_) | Runs::Plan(_)
+        );
+        if options.html.is_some() && (!is_one || options.driver) {
+            return Err("--html needs --seed, --scenario or --plan, of the main layer".into());
         }
         Ok(options)
     }
@@ -209,7 +224,7 @@ fn execute(options: &Options) -> Result<ExitCode, String> {
         };
     }
     match &options.runs {
-        Runs::Seed(seed) => Ok(one(&swarm::plan(*seed), &format!("--seed {seed}"), options)),
+        Runs::Seed(seed) => one(&swarm::plan(*seed), &format!("--seed {seed}"), options),
         Runs::Scenario(name) if name == "list" => {
             for scenario in scenario::ALL {
                 crate::say!("{:<22} {}", scenario.name, scenario.about);
@@ -219,12 +234,12 @@ fn execute(options: &Options) -> Result<ExitCode, String> {
         Runs::Scenario(name) => {
             let plan = scenario::plan(name)
                 .ok_or_else(|| format!("no scenario {name:?}; see --scenario list"))?;
-            Ok(one(&plan, &format!("--scenario {name}"), options))
+            one(&plan, &format!("--scenario {name}"), options)
         }
         Runs::Plan(file) => {
             let text = std::fs::read_to_string(file).map_err(|it| format!("{file}: {it}"))?;
             let plan = Plan::parse(&text).map_err(|it| format!("{file}, {it}"))?;
-            Ok(one(&plan, &format!("--plan {file}"), options))
+            one(&plan, &format!("--plan {file}"), options)
         }
         Runs::Seeds(from, to) => Ok(batch::run(*from, Some(*to), None, options)),
         Runs::Exhaustive => Ok(exhaustive::run(if options.small {
@@ -237,12 +252,18 @@ fn execute(options: &Options) -> Result<ExitCode, String> {
     }
 }
 
-fn one(plan: &Plan, how: &str, options: &Options) -> ExitCode {
+fn one(plan: &Plan, how: &str, options: &Options) -> Result<ExitCode, String> {
     if options.print_plan {
         crate::say!("{}", plan.to_text().trim_end());
-        return ExitCode::SUCCESS;
+        return Ok(ExitCode::SUCCESS);
     }
-    told(&run(plan, options.trace), how, Some(plan), options)
+    let outcome = run(plan, options.trace || options.html.is_some());
+    if let Some(file) = &options.html {
+        let summary = summary(&outcome);
+        let page = html::page(&outcome, how, &summary, &command(how), &plan.to_text());
+        std::fs::write(file, page).map_err(|it| format!("{file}: {it}"))?;
+    }
+    Ok(told(&outcome, how, Some(plan), options))
 }
 
 /// One run of a seed, of either layer.
@@ -256,7 +277,7 @@ pub(crate) fn run_seed(seed: u64, keep_lines: bool, driver: bool) -> Outcome {
 }
 
 fn told(outcome: &Outcome, how: &str, plan: Option<&Plan>, options: &Options) -> ExitCode {
-    if let Some(lines) = &outcome.trace.lines {
+    if let Some(lines) = outcome.trace.lines.as_ref().filter(|_| options.trace) {
         let mut text = String::new();
         for line in lines {
             let _ = writeln!(text, "{line}");

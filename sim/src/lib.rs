@@ -28,6 +28,7 @@ pub mod driver;
 pub mod exhaustive;
 mod finish;
 pub mod gateway;
+pub mod html;
 pub mod plan;
 mod process;
 mod recovery;
