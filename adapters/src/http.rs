@@ -12,6 +12,7 @@
 //! [`router`] is the service, [`server`] carries it over TCP.
 
 mod answer;
+mod any;
 mod fields;
 mod fingerprint;
 mod headers;
@@ -40,6 +41,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, post};
 
+pub use self::any::parse_any;
 pub use self::metrics::HttpMetrics;
 use self::outer::Route;
 pub use self::ports::{OrderPage, OrderQuery, Phase, Ports, ReadError, ReadModel, Readiness};

@@ -35,6 +35,14 @@ pub fn record(bytes: &[u8]) {
     }
 }
 
+/// Every body and header that a client may send is read or refused as the client's fault.
+///
+/// # Panics
+/// When one is neither.
+pub fn http(bytes: &[u8]) {
+    a4co::http::parse_any(bytes);
+}
+
 /// A log over any bytes opens, or refuses; what it then holds is read without a panic, and
 /// what is appended to it is read back.
 ///
@@ -115,6 +123,48 @@ pub fn saga(bytes: &[u8]) {
             "replay equals state"
         );
     }
+}
+
+/// Recovery from any bytes at all, as the first segment of the log: it opens, and then
+/// takes an append, or it refuses, and then has touched nothing.
+///
+/// # Panics
+/// When it does neither.
+pub fn recovery(bytes: &[u8]) {
+    let options = Options {
+        segment_bytes: 8_192,
+        ..Options::default()
+    };
+    let name = "segment-00000000000000000001.log";
+    let disk = SimDisk::new();
+    disk.plant(name, bytes);
+    match Journal::open(disk.clone(), options) {
+        Ok((mut log, found)) => {
+            let sequence = log.append(b"after").expect("there is room");
+            assert_eq!(sequence, found.last_sequence + 1);
+        }
+        Err(_) => assert_eq!(disk.content(name).as_deref(), Some(bytes), "refused"),
+    }
+}
+
+/// The log that the corpus of [`recovery`] holds, as bytes: three records in one segment.
+///
+/// # Panics
+/// When an empty disk does not take them.
+#[must_use]
+pub fn small_log() -> Vec<u8> {
+    let options = Options {
+        segment_bytes: 8_192,
+        ..Options::default()
+    };
+    let disk = SimDisk::new();
+    let (mut log, _) = Journal::open(disk.clone(), options).expect("an empty disk opens");
+    for payload in [b"first".as_slice(), b"second", b"third"] {
+        log.append(payload).expect("there is room");
+    }
+    drop(log);
+    disk.content("segment-00000000000000000001.log")
+        .expect("the segment is there")
 }
 
 struct World {

@@ -118,7 +118,7 @@ pub(super) async fn define(
     answer::json(status, &ProductShape(&*product(reply.result?)?))
 }
 
-fn parse_define(
+pub(super) fn parse_define(
     body: &[u8],
     product_id: ProductId,
     present: Option<&Product>,
@@ -194,7 +194,7 @@ pub(super) async fn adjust(
     Ok(response)
 }
 
-fn parse_adjust(body: &[u8]) -> Result<(i64, Arc<str>), Problem> {
+pub(super) fn parse_adjust(body: &[u8]) -> Result<(i64, Arc<str>), Problem> {
     let root = Place::ROOT;
     let mut findings = Findings::default();
     let f = &mut findings;

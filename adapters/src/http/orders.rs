@@ -19,7 +19,7 @@ use axum::response::Response;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use self::create::OrderRequest;
+pub(super) use self::create::OrderRequest;
 use super::answer::Watch;
 use super::fields::{Findings, Object, Place};
 use super::fingerprint::Canonical;

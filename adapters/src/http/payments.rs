@@ -104,7 +104,7 @@ fn confirmed(state: &HttpState, order_id: OrderId) -> Result<(), Problem> {
     }
 }
 
-fn parse_refund(body: &[u8], payment: &Payment) -> Result<Option<Amount>, Problem> {
+pub(super) fn parse_refund(body: &[u8], payment: &Payment) -> Result<Option<Amount>, Problem> {
     let root = Place::ROOT;
     let mut findings = Findings::default();
     let f = &mut findings;

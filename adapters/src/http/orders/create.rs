@@ -20,7 +20,7 @@ use crate::http::fingerprint::Canonical;
 use crate::http::problem::Problem;
 
 /// What the client asked for, before the catalogue had its say.
-pub(super) struct OrderRequest {
+pub(crate) struct OrderRequest {
     pub(super) customer_id: CustomerId,
     pub(super) lines: Vec<LineRequest>,
     pub(super) total: Option<Amount>,
@@ -44,7 +44,7 @@ const HINT: &str = "; notes of your own go into `metadata`";
 
 impl OrderRequest {
     /// Reads a body. `sandbox` tells whether hints for the sandbox mean anything.
-    pub(super) fn parse(body: &[u8], sandbox: bool) -> Result<Self, Problem> {
+    pub(crate) fn parse(body: &[u8], sandbox: bool) -> Result<Self, Problem> {
         let root = Place::ROOT;
         let mut findings = Findings::default();
         let f = &mut findings;
@@ -78,7 +78,7 @@ impl OrderRequest {
     }
 
     /// What this request means: the same for the same fields in another order or form.
-    pub(super) fn fingerprint(&self) -> Fingerprint {
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
         let canonical = Canonical::new("orders.create/1")
             .text(self.customer_id.as_str())
             .text(self.currency.as_str())
