@@ -4,6 +4,7 @@
 mod common;
 
 use a4co_core::gateway::GatewayOperation;
+use a4co_core::inventory::ReservationStatus;
 use a4co_core::limits::HISTORY_ENTRIES_MAX;
 use a4co_core::order::{CancelReason, OrderParticipant, OrderStatus, SagaState, Step, UndoPart};
 use a4co_core::payment::{Payment, PaymentParticipant, PaymentStatus, RefundOrigin};
@@ -50,6 +51,17 @@ fn the_names_in_the_api_are_these() {
         "COMPENSATED",
     ];
     assert_eq!(sagas, names.map(|name| (name, name.to_owned())));
+
+    let holds = [
+        (ReservationStatus::Active, Some("ACTIVE")),
+        (ReservationStatus::Confirmed, Some("CONFIRMED")),
+        (ReservationStatus::Released, Some("RELEASED")),
+        (ReservationStatus::Expired, Some("EXPIRED")),
+        (ReservationStatus::OutOfStock, None),
+    ];
+    for (hold, name) in holds {
+        assert_eq!(hold.name(), name);
+    }
 }
 
 fn payment(host: &Host<PaymentParticipant>) -> &Payment {
