@@ -90,9 +90,17 @@ impl LeaseKeeper {
         }
     }
 
-    /// Does this host hold it, as far as it knows?
+    /// Does this host hold it, as far as it knows and without a doubt?
     pub(super) fn is_mine(&self) -> bool {
-        self.seen.is_some_and(|seen| seen.holder == Some(self.host))
+        !self.is_doubtful && self.holder() == Some(self.host)
+    }
+
+    /// Another host claimed the journal, so it believes that it holds the lease: look
+    /// before anything is done in the belief that it is ours. Otherwise two hosts, one of
+    /// which slept beyond its lease, take the journal from each other without end.
+    pub(super) fn doubt(&mut self, now: Timestamp) {
+        self.is_doubtful = true;
+        self.next_read = now;
     }
 
     /// Does another host hold it, as far as it is known here?
@@ -157,7 +165,7 @@ impl LeaseKeeper {
     /// Lets it go, and does not take it again for a time to live.
     pub(super) fn release(&mut self, now: Timestamp) -> Option<LeaseOutput> {
         self.rests_until = now.saturating_add(self.ttl);
-        if !self.is_mine() {
+        if self.holder() != Some(self.host) {
             return None;
         }
         // A renewal under way has another revision in the end, and then this one fails:

@@ -192,10 +192,12 @@ impl<P: Participant> Replica<P> {
     }
 
     /// Where it stands, as its journal holds it; `None` while something decided is not
-    /// stored, a fetched row is in use, or it is not in order.
+    /// stored, a fetched row is in use, rows of it wait to be published, or it is not in
+    /// order. Whoever keeps it keeps at least the rows published before: a start from here
+    /// publishes what comes after, and nothing of this again.
     #[must_use]
     pub fn snapshot(&self) -> Option<ReplicaSnapshot<P::State>> {
-        if !self.is_alive() {
+        if !self.is_alive() || !self.outputs.is_empty() {
             return None;
         }
         let part = self.engine.part()?;
@@ -407,6 +409,9 @@ impl<P: Participant> Replica<P> {
                 return self.fence(entry.append_id);
             }
             None => {}
+        }
+        if matches!(entry.content, Content::Claim) {
+            self.lease.doubt(now);
         }
         self.apply(at, entry);
     }

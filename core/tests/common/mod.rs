@@ -5,6 +5,7 @@
 pub(crate) mod bag;
 pub(crate) mod facts;
 pub(crate) mod gateway;
+pub(crate) mod streams;
 pub(crate) mod table;
 
 use std::collections::BTreeMap;
