@@ -1,6 +1,8 @@
 //! Processes that share journals: lists of messages stand for the streams, a map for the
 //! key-value bucket, and each process has a view of its own.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::{BTreeMap, VecDeque};
 
 use a4co_core::command::{Command, Reply, RequestId};
