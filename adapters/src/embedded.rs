@@ -110,6 +110,9 @@ pub enum ShutdownError {
         "the store was not closed cleanly, and will be brought up to date at the next start: {0}"
     )]
     Store(#[from] a4co_store::StoreError),
+    /// The engine did not end in order.
+    #[error(transparent)]
+    Engine(DriverError),
     /// The engine's thread panicked: a bug. Please report it with the log's last lines.
     #[error("the engine's thread panicked")]
     Panicked,
@@ -210,12 +213,15 @@ impl Embedded {
     ///
     /// # Errors
     /// [`ShutdownError`]; nothing acknowledged is lost.
-    pub fn shut_down(self) -> Result<(), ShutdownError> {
+    pub fn shut_down(mut self) -> Result<(), ShutdownError> {
         // An engine that has failed has dropped its end, and the join says how.
         let _ = self.stop.send(());
         self.thread.join().map_err(|_| ShutdownError::Panicked)?;
         self.view.close()?;
-        Ok(())
+        match self.failed.try_recv() {
+            Ok(error) => Err(ShutdownError::Engine(error)),
+            Err(_) => Ok(()),
+        }
     }
 }
 

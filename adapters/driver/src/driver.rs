@@ -34,6 +34,13 @@ pub enum DriverError {
     /// The log failed. Whether its last record is there is unknown; a restart finds out.
     #[error(transparent)]
     Log(LogError),
+    /// It was asked to stop while the log had no room. What had been decided since is not
+    /// durable, and nobody was told that it is: those who asked see that the engine
+    /// stopped. Make room, and start again.
+    #[error(
+        "the engine was stopped while the log had no room ({0}); what was under way was neither written nor acknowledged"
+    )]
+    StoppedWithoutRoom(String),
 }
 
 /// What is left when the loop has ended as asked: everything taken was answered.
@@ -89,6 +96,8 @@ pub struct Driver<L, R, C, O> {
     next_request: u64,
     /// A record that found no room, to be tried again.
     unwritten: Option<Vec<u8>>,
+    /// Why it is not written.
+    full_reason: String,
     committed: (u64, usize),
     calls: Vec<GatewayCall>,
     fetches: Vec<RowKey>,
@@ -148,6 +157,7 @@ impl<L: Log, R: Rows, C: Clock, O: Observer> Driver<L, R, C, O> {
             late: Vec::new(),
             next_request: 0,
             unwritten: None,
+            full_reason: String::new(),
             committed: (0, 0),
             calls: Vec::new(),
             fetches: Vec::new(),
@@ -159,7 +169,7 @@ impl<L: Log, R: Rows, C: Clock, O: Observer> Driver<L, R, C, O> {
     /// Runs until it is told to stop, or until nobody can reach it any more.
     ///
     /// # Errors
-    /// [`DriverError`] when the log fails for good.
+    /// [`DriverError`] when the log fails for good, or has no room when it is to stop.
     pub async fn run(mut self) -> Result<Stopped<L, R>, DriverError> {
         self.host.start(self.clock.now());
         self.carry_out()?;
@@ -315,6 +325,7 @@ impl<L: Log, R: Rows, C: Clock, O: Observer> Driver<L, R, C, O> {
             Err(LogError::Full(reason)) => {
                 tracing::warn!(%reason, "the log has no room; the record is tried again");
                 self.unwritten = Some(record);
+                self.full_reason = reason;
                 self.set_room(false);
                 Ok(())
             }
@@ -385,6 +396,10 @@ impl<L: Log, R: Rows, C: Clock, O: Observer> Driver<L, R, C, O> {
                 break;
             }
             self.carry_out()?;
+            // Tried once more just now. Waiting for room would keep whoever stops us waiting.
+            if self.unwritten.is_some() {
+                return Err(DriverError::StoppedWithoutRoom(self.full_reason));
+            }
             if self.events.is_empty() && self.submissions.is_empty() {
                 break;
             }

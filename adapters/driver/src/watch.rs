@@ -30,8 +30,9 @@ struct Waiting {
 }
 
 impl Watches {
-    /// Resolves with the order as it was when its saga ended, if that is still to come;
-    /// fails when the engine stops first.
+    /// Resolves with the order as it was when its saga ended, if that is still to come.
+    /// It does not tell that the engine has stopped: wait for that as well, and for no
+    /// longer than you have time.
     #[must_use]
     pub fn order_end(&self, order_id: OrderId) -> oneshot::Receiver<Box<Order>> {
         let (sender, receiver) = oneshot::channel();
