@@ -17,14 +17,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
+use a4co_core::row::Row;
 use a4co_core::settings::Settings;
 use a4co_driver::driver::Reach;
-use a4co_driver::ports::{AnswerSink, Gateway};
+use a4co_driver::ports::{AnswerSink, Gateway, Observer};
 use a4co_driver::{Driver, DriverError, EngineHandle, Watches};
 use a4co_store::View;
 use tokio::sync::oneshot;
 
 use crate::config::StorageConfig;
+use crate::http::LiveTap;
 use crate::metrics::EngineMetrics;
 use crate::nats::RecordTap;
 
@@ -134,6 +136,7 @@ impl Prepared {
         self,
         gateway: Arc<dyn Gateway>,
         mut metrics: EngineMetrics,
+        live: LiveTap,
         disk: Arc<DiskState>,
         runtime: tokio::runtime::Handle,
     ) -> Result<(Embedded, Recovered), StartError> {
@@ -160,7 +163,7 @@ impl Prepared {
             log,
             rows,
             clock,
-            metrics,
+            Observers { metrics, live },
             gateway,
             config.queue,
         );
@@ -225,8 +228,25 @@ impl Embedded {
     }
 }
 
+/// Those who are told of every commit.
+struct Observers {
+    metrics: EngineMetrics,
+    live: LiveTap,
+}
+
+impl Observer for Observers {
+    fn committed(&mut self, sequence: u64, bytes: usize, rows: &[Row]) {
+        self.metrics.committed(sequence, bytes, rows);
+        self.live.committed(rows);
+    }
+
+    fn room(&mut self, has_room: bool) {
+        self.metrics.room(has_room);
+    }
+}
+
 fn run(
-    driver: Driver<JournalLog, ViewRows, MonotonicClock, EngineMetrics>,
+    driver: Driver<JournalLog, ViewRows, MonotonicClock, Observers>,
     fail: oneshot::Sender<DriverError>,
 ) {
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -13,12 +13,14 @@
 
 mod answer;
 mod any;
+mod console;
 mod fields;
 mod fingerprint;
 mod headers;
 mod health;
 mod ids;
 mod inventory;
+mod live;
 mod metrics;
 mod openapi;
 mod orders;
@@ -42,6 +44,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, post};
 
 pub use self::any::parse_any;
+pub use self::live::LiveTap;
 pub use self::metrics::HttpMetrics;
 use self::outer::Route;
 pub use self::ports::{OrderPage, OrderQuery, Phase, Ports, ReadError, ReadModel, Readiness};
@@ -67,6 +70,8 @@ pub struct HttpSettings {
     /// How long a refund's answer is held back for the gateway's answer, where the client
     /// does not say.
     pub refund_wait: Duration,
+    /// Clients that may follow the live feed at once.
+    pub listeners_max: usize,
 }
 
 impl Default for HttpSettings {
@@ -78,6 +83,7 @@ impl Default for HttpSettings {
             body_timeout: Duration::from_secs(15),
             reply_timeout: Duration::from_secs(30),
             refund_wait: Duration::from_secs(10),
+            listeners_max: 64,
         }
     }
 }
@@ -88,6 +94,8 @@ pub struct HttpState {
     readiness: Arc<Readiness>,
     registry: prometheus::Registry,
     metrics: HttpMetrics,
+    feed: live::Feed,
+    console: console::Console,
     ports: OnceLock<Ports>,
     requests: AtomicUsize,
 }
@@ -104,6 +112,8 @@ impl HttpState {
         registry: prometheus::Registry,
     ) -> Result<Self, prometheus::Error> {
         Ok(Self {
+            feed: live::Feed::default(),
+            console: console::Console::new(settings.sandbox),
             settings,
             readiness,
             metrics: HttpMetrics::new(&registry)?,
@@ -121,6 +131,17 @@ impl HttpState {
         }
     }
 
+    /// What the engine tells the live feed with.
+    #[must_use]
+    pub fn live_tap(&self) -> LiveTap {
+        self.feed.tap()
+    }
+
+    /// Keeps the live feed going until the process drains; the first call counts.
+    pub async fn run_live_feed(self: Arc<Self>) {
+        live::run(self).await;
+    }
+
     /// Sends a command and waits until its outcome is durable.
     async fn submit(&self, command: Command) -> Result<Reply, Problem> {
         let reply = self.ports()?.engine.submit(command);
@@ -134,7 +155,7 @@ impl HttpState {
     }
 }
 
-/// The whole API. Other routers (documentation, console, webhooks) merge with it.
+/// The whole API, and the console. Other routers (documentation, webhooks) merge with it.
 pub fn router(state: Arc<HttpState>) -> Router {
     let route =
         |router: Router<Arc<HttpState>>, route: Route, methods: MethodRouter<Arc<HttpState>>| {
@@ -182,5 +203,15 @@ fn routes() -> Vec<(Route, MethodRouter<Arc<HttpState>>)> {
         (Route::Docs, get(openapi::page)),
         (Route::DocsScript, get(openapi::script)),
         (Route::DocsStyle, get(openapi::style)),
+        (Route::Events, get(live::events)),
+        (Route::ConsoleOverview, get(console::page)),
+        (Route::ConsoleOrders, get(console::page)),
+        (Route::ConsoleOrder, get(console::page)),
+        (Route::ConsoleStock, get(console::page)),
+        (Route::ConsoleProduct, get(console::page)),
+        (Route::ConsoleParked, get(console::page)),
+        (Route::ConsoleTestOrder, get(console::page)),
+        (Route::ConsoleCluster, get(console::page)),
+        (Route::ConsoleFile, get(console::file)),
     ]
 }

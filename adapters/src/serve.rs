@@ -15,7 +15,7 @@ use crate::demo_catalogue;
 use crate::embedded::{DiskState, Embedded, EmbeddedConfig, Recovered, ShutdownError, StartError};
 use crate::gateway::sandbox::{Sandbox, SandboxError};
 use crate::http::server::{self, BindError, Drained, ServerSettings};
-use crate::http::{self, HttpSettings, HttpState, Ports, Readiness};
+use crate::http::{self, HttpSettings, HttpState, LiveTap, Ports, Readiness};
 use crate::metrics::EngineMetrics;
 use crate::nats::{RecordTap, Relay, RelayMetrics};
 
@@ -97,7 +97,7 @@ async fn run(config: &Config, with_demo: bool) -> Result<ExitCode, ServeError> {
 
     let mut end = std::pin::pin!(asked_to_end());
     let started = tokio::select! {
-        started = start_engine(config, metrics, disk.clone(), tap) => started,
+        started = start_engine(config, metrics, state.live_tap(), disk.clone(), tap) => started,
         // Recovery makes nothing durable that the next start would miss.
         () = &mut end => return Ok(ExitCode::SUCCESS),
     };
@@ -123,6 +123,7 @@ async fn run(config: &Config, with_demo: bool) -> Result<ExitCode, ServeError> {
         (end, tokio::spawn(relay.run(ended)))
     });
     readiness.set_ready();
+    tokio::spawn(state.run_live_feed());
     tracing::info!(
         %listen,
         records = recovered.last_sequence,
@@ -181,6 +182,7 @@ fn serve_http(
 async fn start_engine(
     config: &Config,
     metrics: EngineMetrics,
+    live: LiveTap,
     disk: Arc<DiskState>,
     tap: Option<RecordTap>,
 ) -> Result<(Embedded, Recovered), ServeError> {
@@ -199,7 +201,7 @@ async fn start_engine(
         let prepared = Embedded::prepare(embedded)?;
         let gateway: Arc<dyn Gateway> =
             Arc::new(Sandbox::open(&data_dir, sandbox, runtime.clone())?);
-        Ok(prepared.start(gateway, metrics, disk, runtime)?)
+        Ok(prepared.start(gateway, metrics, live, disk, runtime)?)
     };
     tokio::task::spawn_blocking(start)
         .await
@@ -225,7 +227,7 @@ async fn load_catalogue(engine: &Embedded) {
 /// Says how to place a first order.
 fn greet(listen: std::net::SocketAddr) {
     println!(
-        "\nThe order engine is ready at http://{listen}. Place an order:\n\n  \
+        "\nThe order engine is ready, and its console at http://{listen}. Place an order:\n\n  \
          curl -s http://{listen}/api/v1/orders \\\n    \
          -H 'Content-Type: application/json' -H 'Prefer: wait=10' \\\n    \
          -d '{{\"customerId\": \"ada\", \"items\": [{{\"productId\": \"espresso-cup\", \"quantity\": 2}}]}}'\n"

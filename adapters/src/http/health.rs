@@ -14,8 +14,9 @@ use super::{HttpState, answer};
 /// The service's name in health answers.
 const SERVICE: &str = "a4co";
 
+/// How the process is.
 #[derive(Serialize)]
-struct Health {
+pub(super) struct Health {
     status: &'static str,
     service: &'static str,
     checks: Checks,
@@ -52,7 +53,8 @@ pub(super) async fn ready(State(state): State<Arc<HttpState>>) -> Result<Respons
     answer::json(status, &describe(&state.readiness))
 }
 
-fn describe(readiness: &Readiness) -> Health {
+/// What there is to say.
+pub(super) fn describe(readiness: &Readiness) -> Health {
     let (phase, journal) = (readiness.phase(), readiness.journal_writable());
     let store = readiness.store_degraded();
     Health {

@@ -62,6 +62,16 @@ routes! {
     Docs = "/api/docs",
     DocsScript = "/api/docs/page.js",
     DocsStyle = "/api/docs/page.css",
+    Events = "/api/v1/events",
+    ConsoleOverview = "/",
+    ConsoleOrders = "/orders",
+    ConsoleOrder = "/orders/{orderId}",
+    ConsoleStock = "/stock",
+    ConsoleProduct = "/stock/{productId}",
+    ConsoleParked = "/parked",
+    ConsoleTestOrder = "/test-order",
+    ConsoleCluster = "/cluster",
+    ConsoleFile = "/console/{version}/{file}",
     Unmatched = "unmatched",
 }
 
@@ -78,6 +88,22 @@ impl Route {
                 | Self::Docs
                 | Self::DocsScript
                 | Self::DocsStyle
+        ) || self.is_of_the_console()
+    }
+
+    /// A page of the console, or a file that it is made of. What it shows, it fetches.
+    pub(super) const fn is_of_the_console(self) -> bool {
+        matches!(
+            self,
+            Self::ConsoleOverview
+                | Self::ConsoleOrders
+                | Self::ConsoleOrder
+                | Self::ConsoleStock
+                | Self::ConsoleProduct
+                | Self::ConsoleParked
+                | Self::ConsoleTestOrder
+                | Self::ConsoleCluster
+                | Self::ConsoleFile
         )
     }
 }

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use a4co_core::ids::{CustomerId, OrderId, ProductId};
 use a4co_core::inventory::{Product, Reservation};
-use a4co_core::order::{Order, OrderStatus};
+use a4co_core::order::{Order, OrderStatus, SagaState};
 use a4co_core::payment::Payment;
 use a4co_core::time::Timestamp;
 use a4co_driver::{EngineHandle, Watches};
@@ -68,6 +68,12 @@ pub struct OrderQuery {
     pub status: Option<OrderStatus>,
     /// Only those of this customer.
     pub customer_id: Option<CustomerId>,
+    /// Only those whose saga is in this state.
+    pub saga: Option<SagaState>,
+    /// Only those whose saga waits for an operator, or only those whose saga does not.
+    pub parked: Option<bool>,
+    /// Only those with a line of this product.
+    pub product_id: Option<ProductId>,
     /// Only those created then or later.
     pub created_from: Option<Timestamp>,
     /// Only those created then or earlier.
@@ -157,6 +163,9 @@ impl ReadModel for View {
         let query = a4co_store::OrderQuery {
             status: query.status,
             customer: query.customer_id.clone(),
+            saga: query.saga,
+            parked: query.parked,
+            product: query.product_id.clone(),
             created_from: query.created_from,
             created_to: query.created_to,
             limit: query.limit,

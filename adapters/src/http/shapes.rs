@@ -3,6 +3,8 @@
 //! Written straight from the domain's own types, without a tree in between. Amounts are
 //! number tokens with exactly the digits of their currency, so `29.90` stays `29.90`.
 
+mod live;
+
 use std::borrow::Cow;
 use std::cell::Cell;
 
@@ -15,6 +17,8 @@ use a4co_core::time::Timestamp;
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
+
+pub(super) use self::live::{Changes, Hello, Overview, SampleShape};
 
 /// An amount in major units.
 struct Money(Amount, Currency);
@@ -142,6 +146,7 @@ struct OrderBody<'o> {
     parked: bool,
     created_at: At,
     updated_at: At,
+    deadline_at: At,
     history: History<'o>,
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<u64>,
@@ -171,6 +176,7 @@ impl Serialize for OrderShape<'_> {
             parked: order.parked,
             created_at: At(order.created_at),
             updated_at: At(order.updated_at),
+            deadline_at: At(order.deadline_at),
             history: History(order),
             version: self.version,
         }
@@ -256,7 +262,9 @@ impl Serialize for History<'_> {
         struct Entry<'o> {
             at: At,
             state: &'static str,
+            step: &'static str,
             detail: Cow<'o, str>,
+            sequence: u64,
         }
         let order = self.0;
         let mut entries = serializer.serialize_seq(Some(order.history.len()))?;
@@ -264,10 +272,30 @@ impl Serialize for History<'_> {
             entries.serialize_element(&Entry {
                 at: At(entry.at),
                 state: entry.saga.name(),
+                step: step_name(entry.step),
                 detail: step_detail(order, entry),
+                sequence: entry.sequence.get(),
             })?;
         }
         entries.end()
+    }
+}
+
+/// The stable name of a step.
+const fn step_name(step: Step) -> &'static str {
+    match step {
+        Step::Created => "CREATED",
+        Step::InventoryReserved => "INVENTORY_RESERVED",
+        Step::PaymentRequested => "PAYMENT_REQUESTED",
+        Step::PaymentSucceeded => "PAYMENT_SUCCEEDED",
+        Step::Confirmed => "CONFIRMED",
+        Step::OutOfStock => "OUT_OF_STOCK",
+        Step::CompensationRequested => "COMPENSATION_REQUESTED",
+        Step::StockUndone => "STOCK_UNDONE",
+        Step::PaymentUndone => "PAYMENT_UNDONE",
+        Step::Parked => "PARKED",
+        Step::RetryRequested => "RETRY_REQUESTED",
+        Step::Cancelled => "CANCELLED",
     }
 }
 
@@ -376,6 +404,7 @@ impl Serialize for ReservationShape<'_> {
             released_at: Option<At>,
             #[serde(skip_serializing_if = "Option::is_none")]
             release_reason: Option<String>,
+            version: u64,
         }
         fn item(line: &HeldLine) -> Item<'_> {
             Item {
@@ -396,6 +425,7 @@ impl Serialize for ReservationShape<'_> {
             expires_at: At(held.expires_at),
             released_at: held.released_at.map(At),
             release_reason: reason.or(expired),
+            version: held.version.get(),
         }
         .serialize(serializer)
     }
@@ -435,12 +465,22 @@ impl Serialize for PaymentShape<'_> {
             refund_id: Option<RefundId>,
             refunds: R,
             parked: bool,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            attempts: Option<u32>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            next_retry_at: Option<At>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            last_error: Option<&'p str>,
+            deadline_at: At,
             created_at: At,
             updated_at: At,
+            version: u64,
         }
         let payment = self.payment;
         let payment_id = payment.order_id.payment_id();
         let refund = |(number, refund)| refund_body(payment, number, refund);
+        // Once nothing is owed to the gateway, its tries are history.
+        let owed = (!payment.is_settled()).then_some(());
         PaymentBody {
             payment_id,
             order_id: payment.order_id,
@@ -455,8 +495,15 @@ impl Serialize for PaymentShape<'_> {
             refund_id: self.refund.map(|number| RefundId::new(payment_id, number)),
             refunds: Each(|| (1..).zip(&payment.refunds).map(refund)),
             parked: payment.parked,
+            attempts: owed.map(|_| payment.attempts),
+            next_retry_at: owed
+                .filter(|_| payment.attempts > 0)
+                .map(|_| At(payment.due_at)),
+            last_error: owed.and(payment.last_detail.as_deref()),
+            deadline_at: At(payment.deadline_at),
             created_at: At(payment.created_at),
             updated_at: At(payment.updated_at),
+            version: payment.version.get(),
         }
         .serialize(serializer)
     }

@@ -179,7 +179,12 @@ fn rows(number: u64, random: bool) -> [Row; 3] {
         shortages: Vec::new(),
         cancel_reason: None,
         history: steps
-            .map(|(saga, step)| HistoryEntry { at, saga, step })
+            .map(|(saga, step)| HistoryEntry {
+                at,
+                saga,
+                step,
+                sequence: Sequence::new(number),
+            })
             .to_vec(),
         version: Sequence::new(number),
     };

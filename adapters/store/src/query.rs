@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError};
 
-use a4co_core::ids::CustomerId;
-use a4co_core::order::{Order, OrderStatus};
+use a4co_core::ids::{CustomerId, ProductId};
+use a4co_core::order::{Order, OrderStatus, SagaState};
 use a4co_core::time::Timestamp;
 
 use crate::apply::bundle_at;
@@ -26,6 +26,12 @@ pub struct OrderQuery {
     pub status: Option<OrderStatus>,
     /// Of this customer only.
     pub customer: Option<CustomerId>,
+    /// With a saga in this state only.
+    pub saga: Option<SagaState>,
+    /// Only those that wait for an operator, or only those that do not.
+    pub parked: Option<bool>,
+    /// With a line of this product only.
+    pub product: Option<ProductId>,
     /// Created at this time or later.
     pub created_from: Option<Timestamp>,
     /// Created at this time or earlier.
@@ -50,6 +56,12 @@ impl OrderQuery {
     fn fits(&self, order: &Order) -> bool {
         let new = &order.order;
         self.status.is_none_or(|status| order.status == status)
+            && self.saga.is_none_or(|saga| order.saga == saga)
+            && self.parked.is_none_or(|parked| order.parked == parked)
+            && self
+                .product
+                .as_ref()
+                .is_none_or(|it| new.lines.iter().any(|line| line.product_id == *it))
             && self
                 .customer
                 .as_ref()
@@ -63,22 +75,47 @@ impl OrderQuery {
                 .is_none_or(|cursor| position_of(order) < cursor.0)
     }
 
-    /// The index that this is answered from, and the range of it, its end not included.
-    fn range(&self) -> (Family, Vec<u8>, Vec<u8>) {
-        let (family, prefix) = match (&self.customer, self.status) {
-            (Some(customer), _) => (keys::BY_CUSTOMER, keys::customer_prefix(customer)),
-            (None, Some(status)) => (keys::BY_STATUS, vec![keys::status_code(status)]),
-            (None, None) => (keys::ORDERS, Vec::new()),
+    /// The index that this is answered from, and its parts that can have what is wanted.
+    fn index(&self) -> (Family, Vec<Vec<u8>>) {
+        if let Some(customer) = &self.customer {
+            return (keys::BY_CUSTOMER, vec![keys::customer_prefix(customer)]);
+        }
+        let statuses = match self.status {
+            Some(_) => self.status.as_slice(),
+            None => self.possible_statuses(),
         };
+        if statuses.len() == OrderStatus::ALL.len() {
+            return (keys::ORDERS, vec![Vec::new()]);
+        }
+        let prefix = |status: &OrderStatus| vec![keys::status_code(*status)];
+        (keys::BY_STATUS, statuses.iter().map(prefix).collect())
+    }
+
+    /// The statuses that an order of this kind can have. What is under way is little, so
+    /// that looking through it is cheap.
+    const fn possible_statuses(&self) -> &'static [OrderStatus] {
+        const UNDER_WAY: &[OrderStatus] = &[OrderStatus::Pending, OrderStatus::InventoryReserved];
+        match self.saga {
+            Some(SagaState::Completed) => &[OrderStatus::Confirmed],
+            Some(SagaState::Failed) => &[OrderStatus::Failed],
+            Some(SagaState::Compensated) => &[OrderStatus::Cancelled],
+            Some(_) => UNDER_WAY,
+            None if matches!(self.parked, Some(true)) => UNDER_WAY,
+            None => &OrderStatus::ALL,
+        }
+    }
+
+    /// The range of a part of the index, its end not included.
+    fn range(&self, prefix: &[u8]) -> (Vec<u8>, Vec<u8>) {
         let first = Position::first_at(self.created_from.unwrap_or_default());
         let last = Position::last_at(self.created_to.unwrap_or(Timestamp::MAX));
-        let mut end = keys::at(&prefix, last);
+        let mut end = keys::at(prefix, last);
         // Just past the last position.
         end.push(0);
         if let Some(cursor) = self.cursor {
-            end = end.min(keys::at(&prefix, cursor.0));
+            end = end.min(keys::at(prefix, cursor.0));
         }
-        (family, keys::at(&prefix, first), end)
+        (keys::at(prefix, first), end)
     }
 }
 
@@ -98,12 +135,17 @@ pub(crate) fn orders(shared: &Shared, query: &OrderQuery) -> Result<Page, StoreE
     let _gate = shared.gate.read().unwrap_or_else(PoisonError::into_inner);
     let limit = query.limit.max(1);
     let mut found = in_memory(shared, query, limit);
-    let mut scanned = scan(shared, query, limit)?;
-    found.append(&mut scanned.orders);
+    let (family, prefixes) = query.index();
+    let mut stopped_at = None;
+    for prefix in prefixes {
+        let scanned = scan(shared, query, family, &prefix, limit)?;
+        found.extend(scanned.orders);
+        // Beyond the first place where one part was left, the others are not complete.
+        stopped_at = stopped_at.max(scanned.last.filter(|_| scanned.is_cut));
+    }
     // An order that was published just now may be there twice: memory's comes first.
     found.sort_by_key(|order| std::cmp::Reverse(position_of(order)));
     found.dedup_by_key(|order| order.order_id);
-    let stopped_at = scanned.last.filter(|_| scanned.is_cut);
     if let Some(stopped_at) = stopped_at {
         found.retain(|order| position_of(order) >= stopped_at);
     }
@@ -160,8 +202,14 @@ fn in_memory(shared: &Shared, query: &OrderQuery, limit: usize) -> Vec<Arc<Order
     found.into_iter().cloned().collect()
 }
 
-fn scan(shared: &Shared, query: &OrderQuery, limit: usize) -> Result<Scanned, StoreError> {
-    let (family, first, end) = query.range();
+fn scan(
+    shared: &Shared,
+    query: &OrderQuery,
+    family: Family,
+    prefix: &[u8],
+    limit: usize,
+) -> Result<Scanned, StoreError> {
+    let (first, end) = query.range(prefix);
     let mut scanned = Scanned::default();
     let mut examined = 0;
     shared.disk.with(FaultPoint::Read, |db| {

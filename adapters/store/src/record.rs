@@ -16,7 +16,7 @@ use crate::error::StoreError;
 use crate::keys;
 
 /// The version of all values. Another one makes the view be rebuilt.
-pub(crate) const VALUE_VERSION: u8 = 1;
+pub(crate) const VALUE_VERSION: u8 = 2;
 
 /// All there is of one order. The order itself may be missing: where only the inventory
 /// or the payments live, or where an undo came first.

@@ -228,6 +228,9 @@ impl Model {
         let mut query = OrderQuery {
             status: filter.status.map(|it| OrderStatus::ALL[it]),
             customer: filter.customer.map(customer),
+            saga: None,
+            parked: None,
+            product: None,
             created_from: filter.from.map(at),
             created_to: filter.to.map(at),
             limit: filter.limit,

@@ -213,6 +213,8 @@ pub struct HistoryEntry {
     pub saga: SagaState,
     /// What happened.
     pub step: Step,
+    /// Where in the order journal the event is that says so.
+    pub sequence: Sequence,
 }
 
 /// What is still owed of a compensation.
@@ -294,7 +296,8 @@ impl Order {
             history: alloc::vec![HistoryEntry {
                 at,
                 saga: SagaState::Started,
-                step: Step::Created
+                step: Step::Created,
+                sequence: version,
             }],
             version,
         }
@@ -303,12 +306,13 @@ impl Order {
     /// The order as it was when it was accepted: the first answer that its client got.
     #[must_use]
     pub fn as_created(&self) -> Self {
+        let accepted = self.history.first();
         Self::created(
             self.order_id,
             self.order.clone(),
             self.deadline_at,
             self.created_at,
-            self.version,
+            accepted.map_or(self.version, |accepted| accepted.sequence),
         )
     }
 
@@ -328,6 +332,7 @@ impl Order {
                 at,
                 saga: next,
                 step,
+                sequence: self.version,
             });
         }
         true
@@ -452,8 +457,9 @@ impl OrderState {
                     .order_id()
                     .and_then(|order_id| self.orders.get_mut(&order_id));
                 if let Some(order) = order {
-                    order.apply(event, at);
+                    // First, since the history notes it.
                     order.version = sequence;
+                    order.apply(event, at);
                 }
             }
         }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use a4co_core::ids::CustomerId;
+use a4co_core::ids::{CustomerId, ProductId};
 use a4co_core::limits::{PAGE_ROWS_MAX, PAGE_ROWS_MIN};
-use a4co_core::order::OrderStatus;
+use a4co_core::order::{OrderStatus, SagaState};
 use a4co_core::time::Timestamp;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
@@ -47,9 +47,26 @@ fn parse(uri: &Uri) -> Result<OrderQuery, Problem> {
     let mut parameters = Parameters::of(uri)?;
     let limit = parameters.number("limit", PAGE_ROWS_MIN as u64, PAGE_ROWS_MAX as u64);
     let query = OrderQuery {
-        status: parameters.take("status", status),
+        status: parameters.take("status", |text| {
+            named(text, &OrderStatus::ALL, OrderStatus::name)
+        }),
         customer_id: parameters.take("customerId", |text| {
             CustomerId::parse(text).map_err(|error| error.to_string())
+        }),
+        saga: parameters.take("sagaState", |text| {
+            named(text, &SagaState::ALL, SagaState::name)
+        }),
+        parked: parameters.take("parked", |text| {
+            named(
+                text,
+                &[true, false],
+                |parked| {
+                    if parked { "true" } else { "false" }
+                },
+            )
+        }),
+        product_id: parameters.take("productId", |text| {
+            ProductId::parse(text).map_err(|error| error.to_string())
         }),
         created_from: parameters.take("createdFrom", time),
         created_to: parameters.take("createdTo", time),
@@ -62,13 +79,12 @@ fn parse(uri: &Uri) -> Result<OrderQuery, Problem> {
     Ok(query)
 }
 
-fn status(text: &str) -> Result<OrderStatus, String> {
-    let known = OrderStatus::ALL
-        .into_iter()
-        .find(|status| status.name() == text);
+/// The one of these that has this name.
+fn named<T: Copy>(text: &str, all: &[T], name: fn(T) -> &'static str) -> Result<T, String> {
+    let known = all.iter().copied().find(|one| name(*one) == text);
     known.ok_or_else(|| {
-        let names = OrderStatus::ALL.map(OrderStatus::name).join(", ");
-        format!("must be one of {names}")
+        let names: Vec<&str> = all.iter().map(|one| name(*one)).collect();
+        format!("must be one of {}", names.join(", "))
     })
 }
 

@@ -92,6 +92,7 @@ pub(crate) fn order(number: u64, created: u64, of: u64, status: OrderStatus) -> 
             at: at(created),
             saga,
             step: Step::Created,
+            sequence: Sequence::new(1),
         }],
         version: Sequence::new(1),
     }
