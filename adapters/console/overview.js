@@ -38,7 +38,7 @@ export function overview(main) {
       tile("Compensation rate", percent(now.compensationPermille), "of orders of the last minute"),
       tile("Active sagas", count(now.active), "under way now"),
       tile("Parked sagas", link("/parked", count(now.parked)), now.parked ? "wait for an operator" : "nobody has to act", now.parked > 0),
-      tile("Health", badge(health), Object.entries(feed.health?.checks ?? {}).filter(([, it]) => it !== "ok").map(([name, it]) => `${name}: ${it}`).join(", ") || "recovery, journal and store are well"));
+      tile("Health", badge(health), !feed.health ? "not known yet" : Object.entries(feed.health?.checks ?? {}).filter(([, it]) => it !== "ok").map(([name, it]) => `${name}: ${it}`).join(", ") || "recovery, journal and store are well"));
     rates.update(feed.samples);
     latency.update(feed.samples);
     fill(lists,

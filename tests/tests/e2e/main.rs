@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod cancel;
+mod console;
 mod crash;
 mod damage;
 mod full_disk;

@@ -1,7 +1,7 @@
 //! The operations: one line of the table a method of a route.
 
 use a4co_core::limits::{PAGE_ROWS_MAX, PAGE_ROWS_MIN, PREFER_WAIT_MS_MAX, STOCK_UNITS_MAX};
-use a4co_core::order::OrderStatus;
+use a4co_core::order::{OrderStatus, SagaState};
 use serde_json::{Map, Value, json};
 
 use super::schemas::of;
@@ -264,6 +264,17 @@ pub(super) const OPERATIONS: &[Operation] = &[
             Code::RefundExceedsCharge,
         ],
     },
+    Operation {
+        route: Route::Events,
+        method: "get",
+        id: "watchEvents",
+        tag: "orders",
+        summary: "What happens, as server-sent events: an overview each second, changed orders",
+        takes: &[],
+        body: Body::None,
+        answers: &[(200, "")],
+        codes: &[],
+    },
     process(
         Route::Health,
         "health",
@@ -360,6 +371,7 @@ impl Operation {
 
     fn answer(&self, status: u16, schema: &str) -> Value {
         let content = match self.route {
+            Route::Events => json!({ "text/event-stream": { "schema": { "type": "string" } } }),
             Route::Metrics => json!({ "text/plain": { "schema": { "type": "string" } } }),
             Route::OpenApi => json!({
                 "application/vnd.oai.openapi+json": { "schema": { "type": "object" } },
@@ -415,6 +427,11 @@ pub(super) fn parameters() -> Value {
         "status": in_query("status", json!({
             "type": "string", "enum": OrderStatus::ALL.map(OrderStatus::name),
         })),
+        "sagaState": in_query("sagaState", json!({
+            "type": "string", "enum": SagaState::ALL.map(SagaState::name),
+        })),
+        "parked": in_query("parked", json!({ "type": "string", "enum": ["true", "false"] })),
+        "ofProduct": in_query("productId", or_empty("Id")),
         "customerId": in_query("customerId", or_empty("Id")),
         "createdFrom": in_query("createdFrom", json!({
             "anyOf": [{ "type": "string", "format": "date-time" },

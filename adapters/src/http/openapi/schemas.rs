@@ -43,9 +43,14 @@ pub(super) fn all() -> Map<String, Value> {
                 json!({
                     "at": of("Time"),
                     "state": saga_state(),
+                    "step": { "type": "string", "description": "What happened, by a stable name." },
+                    "sequence": {
+                        "type": "integer", "minimum": 0,
+                        "description": "The event's position in the order journal.",
+                    },
                     "detail": { "type": "string" },
                 }),
-                &["at", "state", "detail"],
+                &["at", "state", "step", "sequence", "detail"],
             ),
         ),
         (
@@ -248,6 +253,7 @@ fn order() -> Value {
             },
             "createdAt": of("Time"),
             "updatedAt": of("Time"),
+            "deadlineAt": of("Time"),
             "history": { "type": "array", "items": of("HistoryEntry") },
             "version": {
                 "type": "integer", "minimum": 0,
@@ -352,6 +358,7 @@ fn reservation() -> Value {
             "expiresAt": of("Time"),
             "releasedAt": of("Time"),
             "releaseReason": { "type": "string" },
+            "version": { "type": "integer", "minimum": 0 },
         }),
         &[
             "reservationId",
@@ -382,6 +389,14 @@ fn payment() -> Value {
             "refundedAmount": of("Money"),
             "refundId": { "type": "string", "description": "The refund that was asked for." },
             "refunds": { "type": "array", "items": of("Refund") },
+            "attempts": {
+                "type": "integer", "minimum": 0,
+                "description": "Tries of the gateway call that is owed.",
+            },
+            "nextRetryAt": of("Time"),
+            "lastError": { "type": "string" },
+            "deadlineAt": of("Time"),
+            "version": { "type": "integer", "minimum": 0 },
             "parked": { "type": "boolean" },
             "createdAt": of("Time"),
             "updatedAt": of("Time"),

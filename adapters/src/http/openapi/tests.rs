@@ -11,7 +11,7 @@ use crate::http::routes;
 
 /// What shows the description to people is not part of it.
 fn is_for_browsers(route: Route) -> bool {
-    matches!(route, Route::Docs | Route::DocsScript | Route::DocsStyle)
+    route.is_of_the_console() || matches!(route, Route::Docs | Route::DocsScript | Route::DocsStyle)
 }
 
 #[test]

@@ -26,9 +26,8 @@ async fn an_order_from_creation_to_completion() {
         "totalAmount":59.80,"currency":"EUR",
         "metadata":{"gift":true,"note":"für \"dich\"","rank":1.50},
         "parked":false,
-        "createdAt":"2026-01-02T03:04:05.000Z","updatedAt":"2026-01-02T03:04:05.000Z",
-        "history":[{"at":"2026-01-02T03:04:05.000Z","state":"STARTED",
-        "detail":"order accepted, stock asked for"}]}"#,
+        "createdAt":"2026-01-02T03:04:05.000Z","updatedAt":"2026-01-02T03:04:05.000Z","deadlineAt":"2026-01-02T03:09:05.000Z",
+        "history":[{"at":"2026-01-02T03:04:05.000Z","state":"STARTED","step":"CREATED","detail":"order accepted, stock asked for","sequence":1}]}"#,
     );
     let location = format!("/api/v1/orders/{ID}");
     assert_eq!(created.header("location"), Some(location.as_str()));
@@ -53,13 +52,13 @@ async fn an_order_from_creation_to_completion() {
         "reservationId":"res_162ae8ec-ba45-5c7a-9108-49ce6c9310d8",
         "paymentId":"pay_162ae8ec-ba45-5c7a-9108-49ce6c9310d8",
         "parked":false,
-        "createdAt":"2026-01-02T03:04:05.000Z","updatedAt":"2026-01-02T03:04:05.000Z",
+        "createdAt":"2026-01-02T03:04:05.000Z","updatedAt":"2026-01-02T03:04:05.000Z","deadlineAt":"2026-01-02T03:09:05.000Z",
         "history":[
-        {"at":"2026-01-02T03:04:05.000Z","state":"STARTED","detail":"order accepted, stock asked for"},
-        {"at":"2026-01-02T03:04:05.000Z","state":"INVENTORY_RESERVED","detail":"all items are reserved"},
-        {"at":"2026-01-02T03:04:05.000Z","state":"PAYMENT_PROCESSING","detail":"payment asked for"},
-        {"at":"2026-01-02T03:04:05.000Z","state":"PAYMENT_SUCCEEDED","detail":"payment received, the sale of the stock asked for"},
-        {"at":"2026-01-02T03:04:05.000Z","state":"COMPLETED","detail":"the stock is sold, the order is complete"}],
+        {"at":"2026-01-02T03:04:05.000Z","state":"STARTED","step":"CREATED","detail":"order accepted, stock asked for","sequence":1},
+        {"at":"2026-01-02T03:04:05.000Z","state":"INVENTORY_RESERVED","step":"INVENTORY_RESERVED","detail":"all items are reserved","sequence":2},
+        {"at":"2026-01-02T03:04:05.000Z","state":"PAYMENT_PROCESSING","step":"PAYMENT_REQUESTED","detail":"payment asked for","sequence":2},
+        {"at":"2026-01-02T03:04:05.000Z","state":"PAYMENT_SUCCEEDED","step":"PAYMENT_SUCCEEDED","detail":"payment received, the sale of the stock asked for","sequence":3},
+        {"at":"2026-01-02T03:04:05.000Z","state":"COMPLETED","step":"CONFIRMED","detail":"the stock is sold, the order is complete","sequence":4}],
         "version":4}"#,
     );
 
@@ -76,7 +75,8 @@ async fn an_order_from_creation_to_completion() {
         r#"{"reservationId":"res_162ae8ec-ba45-5c7a-9108-49ce6c9310d8",
         "orderId":"162ae8ec-ba45-5c7a-9108-49ce6c9310d8","status":"CONFIRMED",
         "items":[{"productId":"sku-1","quantity":2}],
-        "createdAt":"2026-01-02T03:04:05.000Z","expiresAt":"2026-01-02T03:19:05.000Z"}"#,
+        "createdAt":"2026-01-02T03:04:05.000Z","expiresAt":"2026-01-02T03:19:05.000Z",
+        "version":8}"#,
     );
     golden(
         &shop.get(&format!("payments/order/{ID}")).await.is(200),
@@ -84,7 +84,9 @@ async fn an_order_from_creation_to_completion() {
         "orderId":"162ae8ec-ba45-5c7a-9108-49ce6c9310d8","status":"SUCCEEDED",
         "amount":59.80,"currency":"EUR","gateway":"sandbox","gatewayReference":"ch_1",
         "refundedAmount":0.00,"refunds":[],"parked":false,
-        "createdAt":"2026-01-02T03:04:05.000Z","updatedAt":"2026-01-02T03:04:05.000Z"}"#,
+        "deadlineAt":"2026-01-02T03:06:05.000Z",
+        "createdAt":"2026-01-02T03:04:05.000Z","updatedAt":"2026-01-02T03:04:05.000Z",
+        "version":2}"#,
     );
     golden(
         &shop
@@ -99,7 +101,9 @@ async fn an_order_from_creation_to_completion() {
         "refunds":[{"refundId":"re_162ae8ec-ba45-5c7a-9108-49ce6c9310d8_1",
         "status":"SUCCEEDED","amount":10.00,"origin":"REQUESTED","gatewayReference":"re_1",
         "requestedAt":"2026-01-02T03:04:05.000Z"}],"parked":false,
-        "createdAt":"2026-01-02T03:04:05.000Z","updatedAt":"2026-01-02T03:04:05.000Z"}"#,
+        "deadlineAt":"2026-01-02T03:06:05.000Z",
+        "createdAt":"2026-01-02T03:04:05.000Z","updatedAt":"2026-01-02T03:04:05.000Z",
+        "version":5}"#,
     );
 }
 
