@@ -2,7 +2,7 @@
 //!
 //! The main layer mirrors the driver; this one runs it. Log, rows, gateway, clock and
 //! observer are simulated, and whatever else a process's threads could be doing while the
-//! loop is inside one of them is done there and then ([`slots::interleave`]).
+//! loop is inside one of them is done there and then (`slots::interleave`).
 //!
 //! ```text
 //! What keeps a seed one run
