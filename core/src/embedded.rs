@@ -344,16 +344,10 @@ impl EmbeddedHost {
     }
 
     fn on_fetched(&mut self, now: Timestamp, key: &RowKey, row: Option<Row>) {
-        match key {
-            RowKey::Order(_) | RowKey::Answer(ParticipantId::Order, _) => {
-                self.order.fetched(now, key, row);
-            }
-            RowKey::Reservation(_)
-            | RowKey::Product(_)
-            | RowKey::Answer(ParticipantId::Inventory, _) => self.inventory.fetched(now, key, row),
-            RowKey::Payment(_) | RowKey::Answer(ParticipantId::Payment, _) => {
-                self.payment.fetched(now, key, row);
-            }
+        match key.participant() {
+            ParticipantId::Order => self.order.fetched(now, key, row),
+            ParticipantId::Inventory => self.inventory.fetched(now, key, row),
+            ParticipantId::Payment => self.payment.fetched(now, key, row),
         }
         self.offer_unread(now);
         self.order.give_back();

@@ -33,12 +33,10 @@ pub use snapshot::{HostSnapshot, Position, ReplicaSnapshot};
 use alloc::collections::VecDeque;
 
 use crate::command::Command;
-use crate::decider::Participant;
 use crate::ids::ParticipantId;
 use crate::inventory::InventoryParticipant;
 use crate::order::OrderParticipant;
 use crate::payment::PaymentParticipant;
-use crate::row::RowKey;
 use crate::settings::Settings;
 use crate::time::{Millis, Timestamp};
 
@@ -201,19 +199,9 @@ impl ReplicatedHost {
                 operation,
                 outcome,
             } => self.payment.gateway(order_id, operation, outcome),
-            ReplicaInput::Fetched { key, row } => match &key {
-                RowKey::Order(_) | RowKey::Answer(ParticipantId::Order, _) => {
-                    self.order.fetched(now, &key, row);
-                }
-                RowKey::Reservation(_)
-                | RowKey::Product(_)
-                | RowKey::Answer(ParticipantId::Inventory, _) => {
-                    self.inventory.fetched(now, &key, row);
-                }
-                RowKey::Payment(_) | RowKey::Answer(ParticipantId::Payment, _) => {
-                    self.payment.fetched(now, &key, row);
-                }
-            },
+            ReplicaInput::Fetched { key, row } => {
+                replica!(self, key.participant(), it => it.fetched(now, &key, row));
+            }
             ReplicaInput::Time => {}
             ReplicaInput::StepDown { journal } => {
                 replica!(self, journal, it => it.step_down());
@@ -383,10 +371,4 @@ impl ReplicatedHost {
             }
         }
     }
-}
-
-/// The journals that a participant reads beside its own.
-#[must_use]
-pub const fn read_by<P: Participant>() -> &'static [ParticipantId] {
-    replica::sources(P::ID)
 }

@@ -25,6 +25,19 @@ pub enum RowKey {
     Answer(ParticipantId, IdempotencyKey),
 }
 
+impl RowKey {
+    /// Whose row it is.
+    #[must_use]
+    pub const fn participant(&self) -> ParticipantId {
+        match self {
+            Self::Order(_) => ParticipantId::Order,
+            Self::Reservation(_) | Self::Product(_) => ParticipantId::Inventory,
+            Self::Payment(_) => ParticipantId::Payment,
+            Self::Answer(participant, _) => *participant,
+        }
+    }
+}
+
 /// A row: the whole state of one thing, as of its last committed event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Row {
