@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use a4co_core::embedded::HostInput;
-use a4co_core::gateway::{GatewayCall, GatewayOperation, GatewayOutcome};
+use a4co_core::gateway::{GatewayCall, GatewayOutcome};
 use a4co_core::ids::OrderId;
 
 use crate::detail;
-use crate::gateway::{Later, order_number, unknown};
+use crate::gateway::{Later, operation_number, order_number, outcome_number, unknown};
 use crate::rng::{Rng, Stream};
 use crate::trace::Node;
 use crate::verdict::{Checked, safety};
@@ -18,15 +18,6 @@ use crate::world::{Event, OpenCall, World};
 const REPORT_AGAIN_US: u64 = 3_000_000;
 /// So often at most, unless it must be heard.
 const REPORT_TRIES: u32 = 3;
-
-const fn operation_number(operation: GatewayOperation) -> u64 {
-    match operation {
-        GatewayOperation::Charge => 0,
-        GatewayOperation::Query => 1,
-        GatewayOperation::Cancel => 2,
-        GatewayOperation::Refund { number } => 3 + number as u64,
-    }
-}
 
 impl World<'_> {
     /// The engine calls the gateway.
@@ -257,17 +248,5 @@ impl World<'_> {
             };
             self.schedule(REPORT_AGAIN_US, again);
         }
-    }
-}
-
-const fn outcome_number(outcome: &GatewayOutcome) -> u64 {
-    match outcome {
-        GatewayOutcome::Succeeded { .. } => 1,
-        GatewayOutcome::Rejected { .. } => 2,
-        GatewayOutcome::Pending => 3,
-        GatewayOutcome::NotFound => 4,
-        GatewayOutcome::Cancelled => 5,
-        GatewayOutcome::Refunded { .. } => 6,
-        GatewayOutcome::Unknown { .. } => 7,
     }
 }

@@ -83,6 +83,29 @@ pub fn order_number(order_id: OrderId) -> u64 {
     high ^ low.rotate_left(31)
 }
 
+/// The number that stands for an operation in forks of chance and in digests.
+pub(crate) const fn operation_number(operation: GatewayOperation) -> u64 {
+    match operation {
+        GatewayOperation::Charge => 0,
+        GatewayOperation::Query => 1,
+        GatewayOperation::Cancel => 2,
+        GatewayOperation::Refund { number } => 3 + number as u64,
+    }
+}
+
+/// The number that stands for an answer in digests.
+pub(crate) const fn outcome_number(outcome: &GatewayOutcome) -> u64 {
+    match outcome {
+        GatewayOutcome::Succeeded { .. } => 1,
+        GatewayOutcome::Rejected { .. } => 2,
+        GatewayOutcome::Pending => 3,
+        GatewayOutcome::NotFound => 4,
+        GatewayOutcome::Cancelled => 5,
+        GatewayOutcome::Refunded { .. } => 6,
+        GatewayOutcome::Unknown { .. } => 7,
+    }
+}
+
 fn reference(kind: &str, order_id: OrderId, number: u32) -> GatewayReference {
     let text = format!("{kind}_{:016x}_{number}", order_number(order_id));
     #[expect(clippy::expect_used, reason = "printable and short")]

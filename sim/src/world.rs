@@ -176,6 +176,22 @@ pub struct Stats {
     pub simulated_us: u64,
 }
 
+impl Stats {
+    /// Takes over what the auditor has counted by the end of a run.
+    pub(crate) fn count_audited(&mut self, audit: &Audit) {
+        self.journal_events = audit.events;
+        self.records = audit.records.len() as u64;
+        for order in audit.orders() {
+            match order.status.name() {
+                "CONFIRMED" => self.ended[0] += 1,
+                "FAILED" => self.ended[1] += 1,
+                "CANCELLED" => self.ended[2] += 1,
+                _ => {}
+            }
+        }
+    }
+}
+
 impl<'p> World<'p> {
     /// The world of a plan, before anything has happened.
     pub(crate) fn new(plan: &'p Plan, keep_lines: bool) -> Self {
@@ -268,16 +284,7 @@ impl<'p> World<'p> {
     pub(crate) fn run(&mut self) -> Result<(), Failure> {
         let answer = self.run_events();
         self.stats.simulated_us = self.now_us;
-        self.stats.journal_events = self.audit.events;
-        self.stats.records = self.audit.records.len() as u64;
-        for order in self.audit.orders() {
-            match order.status.name() {
-                "CONFIRMED" => self.stats.ended[0] += 1,
-                "FAILED" => self.stats.ended[1] += 1,
-                "CANCELLED" => self.stats.ended[2] += 1,
-                _ => {}
-            }
-        }
+        self.stats.count_audited(&self.audit);
         answer.map_err(|failure| Failure {
             at_us: self.now_us,
             ..failure

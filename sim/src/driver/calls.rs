@@ -4,12 +4,12 @@
 use std::future::Future;
 use std::time::Duration;
 
-use a4co_core::gateway::{GatewayCall, GatewayOperation, GatewayOutcome};
+use a4co_core::gateway::{GatewayCall, GatewayOutcome};
 use a4co_core::ids::OrderId;
 use a4co_driver::ports::GatewayAnswer;
 
 use super::world::with;
-use crate::gateway::{Later, order_number, unknown};
+use crate::gateway::{Later, operation_number, order_number, outcome_number, unknown};
 use crate::rng::Stream;
 use crate::trace::Node;
 use crate::verdict::safety;
@@ -25,15 +25,6 @@ pub(super) struct OpenCall {
     pub(super) is_open: bool,
     /// What the gateway said, on its way back.
     answer: Option<GatewayOutcome>,
-}
-
-const fn operation_number(operation: GatewayOperation) -> u64 {
-    match operation {
-        GatewayOperation::Charge => 0,
-        GatewayOperation::Query => 1,
-        GatewayOperation::Cancel => 2,
-        GatewayOperation::Refund { number } => 3 + number as u64,
-    }
 }
 
 async fn sleep_us(us: u64) {
@@ -293,17 +284,5 @@ pub(super) async fn report(order_id: OrderId, outcome: GatewayOutcome, must: boo
         if is_done || (!must && is_heard) {
             return;
         }
-    }
-}
-
-const fn outcome_number(outcome: &GatewayOutcome) -> u64 {
-    match outcome {
-        GatewayOutcome::Succeeded { .. } => 1,
-        GatewayOutcome::Rejected { .. } => 2,
-        GatewayOutcome::Pending => 3,
-        GatewayOutcome::NotFound => 4,
-        GatewayOutcome::Cancelled => 5,
-        GatewayOutcome::Refunded { .. } => 6,
-        GatewayOutcome::Unknown { .. } => 7,
     }
 }

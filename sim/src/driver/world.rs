@@ -140,16 +140,7 @@ pub(super) fn end() -> (Outcome, u64) {
     let mut world = world.expect("a world");
     let at_us = world.stats.simulated_us;
     world.stats.events = world.trace.count;
-    world.stats.journal_events = world.audit.events;
-    world.stats.records = world.audit.records.len() as u64;
-    for order in world.audit.orders() {
-        match order.status.name() {
-            "CONFIRMED" => world.stats.ended[0] += 1,
-            "FAILED" => world.stats.ended[1] += 1,
-            "CANCELLED" => world.stats.ended[2] += 1,
-            _ => {}
-        }
-    }
+    world.stats.count_audited(&world.audit);
     let outcome = Outcome {
         orders: Vec::new(),
         failure: world.failure.take(),

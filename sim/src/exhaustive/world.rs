@@ -91,6 +91,18 @@ impl What {
 type Moves = Result<Vec<Move>, Failure>;
 
 impl World {
+    /// The move that leads to this world.
+    fn by(self, message: Option<u16>, how: &'static str, answer: Option<GatewayOutcome>) -> Move {
+        Move {
+            what: What {
+                message,
+                how,
+                answer,
+            },
+            after: self,
+        }
+    }
+
     /// Nothing has happened but that there is stock.
     pub(super) fn new(inventory: u32, create: u16, left: Bounds) -> Self {
         Self {
@@ -218,14 +230,7 @@ impl World {
         let mut world = self.without(place);
         world.calling &= !is_answer;
         let (after, _) = world.give(model, number)?;
-        moves.push(Move {
-            what: What {
-                message: Some(number),
-                how: "",
-                answer: None,
-            },
-            after,
-        });
+        moves.push(after.by(Some(number), "", None));
         // An answer comes once: that is the gateway port's contract.
         if is_answer {
             return Ok(());
@@ -235,14 +240,7 @@ impl World {
             world.left.duplicates -= 1;
             let (after, _) = world.give(model, number)?;
             let how = ", and will again";
-            moves.push(Move {
-                what: What {
-                    message: Some(number),
-                    how,
-                    answer: None,
-                },
-                after,
-            });
+            moves.push(after.by(Some(number), how, None));
         }
         if self.left.crashes > 0 {
             let reader = message.reader().unwrap_or(ParticipantId::Payment);
@@ -250,14 +248,7 @@ impl World {
                 world.left.crashes -= 1;
                 let (after, _) = world.give(model, number)?;
                 let how = ", appends, and crashes before it says so";
-                moves.push(Move {
-                    what: What {
-                        message: Some(number),
-                        how,
-                        answer: None,
-                    },
-                    after,
-                });
+                moves.push(after.by(Some(number), how, None));
             }
         }
         Ok(())
@@ -305,14 +296,7 @@ impl World {
             after.left.crashes -= 1;
             after.call_if_due(model);
             let how = "payment crashes with a call under way";
-            moves.push(Move {
-                what: What {
-                    message: None,
-                    how,
-                    answer: None,
-                },
-                after,
-            });
+            moves.push(after.by(None, how, None));
         }
         Ok(())
     }
@@ -346,39 +330,16 @@ impl World {
                 unheard.put(model.number(&Message::Outcome(None, unheard.gateway.report())));
             }
             if is_stray {
-                let what = What {
-                    message,
-                    how: "",
-                    answer: Some(way.answer),
-                };
-                moves.push(Move {
-                    what,
-                    after: unheard,
-                });
+                moves.push(unheard.by(message, "", Some(way.answer)));
                 continue;
             }
             if can_fail && !way.is_fault {
                 unheard.left.losses -= 1;
                 unheard.put(model.number(&Message::Outcome(operation, unknown.clone())));
-                let what = What {
-                    message,
-                    how: ", its answer is lost",
-                    answer: Some(way.answer.clone()),
-                };
-                moves.push(Move {
-                    what,
-                    after: unheard,
-                });
+                moves.push(unheard.by(message, ", its answer is lost", Some(way.answer.clone())));
             }
             after.put(model.number(&Message::Outcome(operation, way.answer.clone())));
-            moves.push(Move {
-                what: What {
-                    message,
-                    how: "",
-                    answer: Some(way.answer),
-                },
-                after,
-            });
+            moves.push(after.by(message, "", Some(way.answer)));
         }
         if can_fail {
             let mut lost = self.without(place);
@@ -390,22 +351,8 @@ impl World {
                 call,
                 is_stray: true,
             }));
-            moves.push(Move {
-                what: What {
-                    message,
-                    how: " not: it is lost",
-                    answer: None,
-                },
-                after: lost,
-            });
-            moves.push(Move {
-                what: What {
-                    message,
-                    how: " not: it is late",
-                    answer: None,
-                },
-                after: late,
-            });
+            moves.push(lost.by(message, " not: it is lost", None));
+            moves.push(late.by(message, " not: it is late", None));
         }
         Ok(())
     }
@@ -418,14 +365,7 @@ impl World {
         }
         let number = model.number(&Message::Retry);
         let (after, _) = self.clone().give(model, number)?;
-        moves.push(Move {
-            what: What {
-                message: Some(number),
-                how: "",
-                answer: None,
-            },
-            after,
-        });
+        moves.push(after.by(Some(number), "", None));
         Ok(())
     }
 
@@ -452,14 +392,7 @@ impl World {
             let mut world = self.clone();
             world.left.time_outs -= u8::from(!is_at_rest);
             let (after, _) = world.give(model, number)?;
-            moves.push(Move {
-                what: What {
-                    message: Some(number),
-                    how: "",
-                    answer: None,
-                },
-                after,
-            });
+            moves.push(after.by(Some(number), "", None));
         }
         Ok(())
     }
@@ -478,14 +411,7 @@ impl World {
             world.left.write_offs -= u8::from(!is_cancel);
             let (after, accepted) = world.give(model, number)?;
             if accepted {
-                moves.push(Move {
-                    what: What {
-                        message: Some(number),
-                        how: "",
-                        answer: None,
-                    },
-                    after,
-                });
+                moves.push(after.by(Some(number), "", None));
             }
         }
         Ok(())
