@@ -1,5 +1,7 @@
 //! Commands of all three participants under one name, and the reply to one.
 
+use serde::{Deserialize, Serialize};
+
 use crate::ids::ParticipantId;
 use crate::inventory::InventoryCommand;
 use crate::order::OrderCommand;
@@ -8,7 +10,7 @@ use crate::rejection::Rejection;
 use crate::row::Answer;
 
 /// A command to any participant.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     /// To the order participant.
     Order(OrderCommand),
@@ -35,7 +37,7 @@ impl Command {
 pub struct RequestId(pub u64);
 
 /// What a command came to. It leaves only once all that it rests on is durable.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reply {
     /// What the command changed, as it was right after it; or why nothing changed.
     ///

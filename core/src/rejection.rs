@@ -1,5 +1,7 @@
 //! Every reason for which a command is refused. A refusal never changed state.
 
+use serde::{Deserialize, Serialize};
+
 use crate::ids::{OrderId, ProductId};
 use crate::money::Amount;
 use crate::order::{OrderStatus, SagaState};
@@ -7,7 +9,7 @@ use crate::payment::PaymentStatus;
 
 /// Why a command was refused. None of these changed anything; each says whether
 /// the same command may succeed later.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Rejection {
     /// The idempotency key was used before with another payload. Use a new key.
     #[error("this idempotency key was already used with a different request")]

@@ -178,10 +178,10 @@ impl ReplicatedHost {
             } => replica!(self, journal, it => it.not_found(now, stream_sequence, &answer)),
             ReplicaInput::StreamState {
                 journal,
+                seen,
                 first,
                 last,
             } => {
-                let seen = self.tails[journal.index()].seen;
                 self.order.stream_state(now, journal, first, last, seen);
                 self.inventory.stream_state(now, journal, first, last, seen);
                 self.payment.stream_state(now, journal, first, last, seen);
@@ -213,22 +213,33 @@ impl ReplicatedHost {
     /// Takes the next output. Appends come last: all inputs at hand go into them.
     pub fn poll_output(&mut self) -> Option<ReplicaOutput> {
         let now = self.now;
-        let output = self
+        let mut output = self
             .outputs
             .pop_front()
             .or_else(|| self.order.poll_output(now))
             .or_else(|| self.inventory.poll_output(now))
             .or_else(|| self.payment.poll_output(now));
-        if let Some(ReplicaOutput::Publish {
-            journal,
-            stream_sequence,
-            ..
-        }) = &output
-        {
-            let seen = &mut self.tails[journal.index()].seen;
-            *seen = (*seen).max(*stream_sequence);
+        match &mut output {
+            Some(ReplicaOutput::Publish {
+                journal,
+                stream_sequence,
+                ..
+            }) => {
+                let seen = &mut self.tails[journal.index()].seen;
+                *seen = (*seen).max(*stream_sequence);
+            }
+            Some(ReplicaOutput::ReadStream { journal, seen }) => {
+                *seen = (*seen).max(self.tails[journal.index()].seen);
+            }
+            _ => {}
         }
         output
+    }
+
+    /// The last message of a journal's stream that was ever seen here.
+    #[must_use]
+    pub const fn seen(&self, journal: ParticipantId) -> StreamSequence {
+        self.tails[journal.index()].seen
     }
 
     /// Would the journal's participant rather append before more commands come?

@@ -184,10 +184,12 @@ fn a_stream_that_comes_back_shorter_stops_the_participant() {
     let journal = ParticipantId::Order;
     let last = world.servers.streams[journal.index()].len() as u64;
     world.servers.streams[journal.index()].pop();
+    let seen = world.processes[0].host.seen(journal);
     world.processes[0]
         .inputs
         .push_back(ReplicaInput::StreamState {
             journal,
+            seen,
             first: StreamSequence::new(1),
             last: StreamSequence::new(last - 1),
         });
@@ -199,6 +201,28 @@ fn a_stream_that_comes_back_shorter_stops_the_participant() {
     assert_eq!(world.processes[0].alarms, [shorter]);
     let refused = world.ask_at(0, order(2)).unwrap_err();
     assert!(matches!(refused, Refusal::NotLeader { .. }));
+}
+
+#[test]
+fn an_answer_that_is_older_than_what_came_meanwhile_is_no_alarm() {
+    let mut world = World::new(1);
+    world.stock(10);
+    let journal = ParticipantId::Order;
+    let seen = world.processes[0].host.seen(journal);
+    world.order(1);
+    assert!(world.processes[0].host.seen(journal) > seen);
+    // The servers answered before the order's messages came.
+    world.processes[0]
+        .inputs
+        .push_back(ReplicaInput::StreamState {
+            journal,
+            seen,
+            first: StreamSequence::new(1),
+            last: seen,
+        });
+    world.settle();
+    assert_eq!(world.processes[0].alarms, []);
+    world.order(2);
 }
 
 #[test]

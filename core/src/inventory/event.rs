@@ -14,7 +14,7 @@ use crate::row::AnswerRecord;
 use crate::time::{Millis, Timestamp};
 
 /// A command to the inventory participant.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum InventoryCommand {
     /// Create a product, or describe it anew. What is `None` stays as it is.
     Define {

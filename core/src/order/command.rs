@@ -10,7 +10,7 @@ use crate::money::{Amount, Currency};
 use crate::time::Millis;
 
 /// A command to the order participant.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OrderCommand {
     /// Start the saga of a new order.
     Create(CreateOrder),
@@ -33,7 +33,7 @@ pub enum OrderCommand {
 }
 
 /// A new order, priced and checked by whoever sends it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CreateOrder {
     /// Fresh (UUID v7), or derived from the client's idempotency key (UUID v5).
     pub order_id: OrderId,

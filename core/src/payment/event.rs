@@ -15,7 +15,7 @@ use crate::row::AnswerRecord;
 use crate::time::Timestamp;
 
 /// A command to the payment participant.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PaymentCommand {
     /// Give back part of a charge, or all that is left of it.
     Refund {

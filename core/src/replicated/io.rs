@@ -50,11 +50,14 @@ pub enum ReplicaInput {
         /// What is there.
         answer: ReadAnswer,
     },
-    /// The answer to [`ReplicaOutput::ReadStream`]; also welcome unasked, whenever the
-    /// adapter has connected anew.
+    /// The answer to [`ReplicaOutput::ReadStream`]; also welcome unasked, now and then and
+    /// whenever the adapter has connected anew.
     StreamState {
         /// Whose journal.
         journal: ParticipantId,
+        /// What had been seen of the stream before it was asked: as the question has it, or
+        /// [`super::ReplicatedHost::seen`]. An answer is older than what was seen since.
+        seen: StreamSequence,
         /// The first message that the stream still has; one after the last where it has
         /// none.
         first: StreamSequence,
@@ -181,6 +184,8 @@ pub enum ReplicaOutput {
     ReadStream {
         /// Whose journal.
         journal: ParticipantId,
+        /// The last message of it that was ever seen, for the answer.
+        seen: StreamSequence,
     },
     /// Read the lease; answer with [`ReplicaInput::LeaseSeen`].
     ReadLease {

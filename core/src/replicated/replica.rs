@@ -350,8 +350,8 @@ impl<P: Participant> Replica<P> {
         }
     }
 
-    /// The bounds of a journal's stream. `seen` is the last message that this process has
-    /// ever seen of it.
+    /// The bounds of a journal's stream. `seen` is the last message that this process had
+    /// ever seen of it before it asked.
     pub(super) fn stream_state(
         &mut self,
         now: Timestamp,
@@ -370,7 +370,6 @@ impl<P: Participant> Replica<P> {
             }
             return;
         }
-        let seen = seen.max(self.position.stream_sequence);
         if last < seen {
             return self.halt(Alarm::Shorter { seen, last });
         }
@@ -453,7 +452,10 @@ impl<P: Participant> Replica<P> {
         }
         if self.end.is_none() && self.asking.is_due(now) {
             self.asking.next(now);
-            self.push(ReplicaOutput::ReadStream { journal: P::ID });
+            self.push(ReplicaOutput::ReadStream {
+                journal: P::ID,
+                seen: self.position.stream_sequence,
+            });
         }
         self.claim();
         if self.stage == Stage::Leading {

@@ -327,10 +327,11 @@ impl Process {
                     answer: found.map_or(ReadAnswer::Missing, ReadAnswer::Found),
                 });
             }
-            ReplicaOutput::ReadStream { journal } => {
+            ReplicaOutput::ReadStream { journal, seen } => {
                 let last = servers.streams[journal.index()].len() as u64;
                 self.inputs.push_back(ReplicaInput::StreamState {
                     journal,
+                    seen,
                     first: StreamSequence::new(1),
                     last: StreamSequence::new(last),
                 });
