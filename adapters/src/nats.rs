@@ -16,4 +16,7 @@ mod streams;
 pub use self::connect::{Connected, NatsConfig, NatsError, connect};
 pub use self::consume::{Consumed, DEAD_LETTER_REASON, DELIVERIES_MAX, consume, follow};
 pub use self::relay::{RecordTap, Relay, RelayMetrics};
-pub use self::streams::{Difference, StreamReport, Wanted, public, set_up, wanted};
+pub use self::streams::{
+    Difference, LEASES, StreamReport, Wanted, journal_stream, journal_subject, lease_subject,
+    public, set_up, wanted,
+};

@@ -54,14 +54,14 @@ pub struct Stopped<L, R> {
     pub host: EmbeddedHost,
 }
 
-enum Event {
+pub(crate) enum Event {
     Gateway(GatewayAnswer),
     Fetched(RowKey, Option<Row>),
 }
 
 /// The way back into the loop. One that has ended takes nothing: a call whose answer is
 /// lost is owed again at the next start.
-struct Events(mpsc::UnboundedSender<Event>);
+pub(crate) struct Events(pub(crate) mpsc::UnboundedSender<Event>);
 
 impl AnswerSink for Events {
     fn deliver(&self, answer: GatewayAnswer) {
@@ -413,7 +413,7 @@ impl<L: Log, R: Rows, C: Clock, O: Observer> Driver<L, R, C, O> {
     }
 }
 
-fn may_be_awaited(row: &Row) -> bool {
+pub(crate) fn may_be_awaited(row: &Row) -> bool {
     match row {
         Row::Order(order) => order.saga.is_terminal(),
         Row::Payment(payment) => !payment.refunds.is_empty(),

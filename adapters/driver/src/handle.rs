@@ -79,10 +79,10 @@ impl EngineHandle {
 }
 
 /// One command that waits, counted until it is answered or its sender gives up.
-struct Counted<'a>(&'a AtomicUsize);
+pub(crate) struct Counted<'a>(&'a AtomicUsize);
 
 impl<'a> Counted<'a> {
-    fn new(depth: &'a AtomicUsize) -> Self {
+    pub(crate) fn new(depth: &'a AtomicUsize) -> Self {
         depth.fetch_add(1, Ordering::Relaxed);
         Self(depth)
     }

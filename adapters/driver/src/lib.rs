@@ -17,6 +17,7 @@ mod planted;
 #[cfg(feature = "planted")]
 pub mod planted;
 pub mod ports;
+pub mod replicated;
 pub mod watch;
 
 pub use driver::{Driver, DriverError, Stopped};

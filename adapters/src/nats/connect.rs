@@ -1,11 +1,13 @@
 //! The connection: who we are, how the line is secured, and whether the server is new enough.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::Context;
 use async_nats::{Client, ConnectOptions, ServerAddr};
 use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::watch;
 
 use super::streams::Difference;
 
@@ -110,6 +112,8 @@ pub struct Connected {
     pub admin: Context,
     /// The server's version.
     pub version: String,
+    /// How often the connection was made: it changes when it has been lost and is there again.
+    pub connects: watch::Receiver<u64>,
 }
 
 /// Connects, and looks at the server's version.
@@ -118,7 +122,8 @@ pub struct Connected {
 /// [`NatsError`].
 pub async fn connect(config: &NatsConfig, name: &str) -> Result<Connected, NatsError> {
     let addrs = addresses(&config.urls)?;
-    let options = options(config, addrs.first()).await?;
+    let (connected, connects) = watch::channel(0);
+    let options = options(config, addrs.first(), connected).await?;
     let client = options.name(name).connect(addrs).await?;
     let version = client.server_info().version;
     let (major, minor, patch) = MIN_SERVER;
@@ -134,6 +139,7 @@ pub async fn connect(config: &NatsConfig, name: &str) -> Result<Connected, NatsE
         jetstream,
         admin,
         version,
+        connects,
     })
 }
 
@@ -156,12 +162,20 @@ fn masked(url: &str) -> String {
 async fn options(
     config: &NatsConfig,
     first: Option<&ServerAddr>,
+    connected: watch::Sender<u64>,
 ) -> Result<ConnectOptions, NatsError> {
-    let mut options = ConnectOptions::new().event_callback(|event| async move {
-        match event {
-            async_nats::Event::Connected => tracing::info!("connected to NATS"),
-            async_nats::Event::Closed | async_nats::Event::Draining => {}
-            event => tracing::warn!(%event, "NATS"),
+    let connected = Arc::new(connected);
+    let mut options = ConnectOptions::new().event_callback(move |event| {
+        let connected = connected.clone();
+        async move {
+            match event {
+                async_nats::Event::Connected => {
+                    tracing::info!("connected to NATS");
+                    connected.send_modify(|times| *times += 1);
+                }
+                async_nats::Event::Closed | async_nats::Event::Draining => {}
+                event => tracing::warn!(%event, "NATS"),
+            }
         }
     });
     if let (Some(user), Some(password)) = (&config.user, &config.password) {

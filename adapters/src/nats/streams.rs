@@ -6,6 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use a4co_core::ids::ParticipantId;
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 use serde::Serialize;
@@ -21,6 +22,27 @@ const STREAM_NOT_FOUND: u64 = 10_059;
 /// How long an id of a public event is remembered: a relay that starts again within it
 /// repeats nothing.
 const PUBLIC_DUPLICATES: Duration = Duration::from_secs(10 * 60);
+
+/// The stream of the key-value bucket that holds the leases.
+pub const LEASES: &str = "KV_a4co_leases";
+
+/// The stream of a participant's journal.
+#[must_use]
+pub fn journal_stream(journal: ParticipantId) -> String {
+    format!("A4CO_JOURNAL_{}", journal.name().to_uppercase())
+}
+
+/// The subject of a participant's journal.
+#[must_use]
+pub fn journal_subject(journal: ParticipantId) -> String {
+    format!("a4co.journal.{}", journal.name())
+}
+
+/// The subject of the key that holds a journal's lease.
+#[must_use]
+pub fn lease_subject(journal: ParticipantId) -> String {
+    format!("$KV.a4co_leases.leader.{}", journal.name())
+}
 
 /// In place of a setting: the stream itself is not there.
 const MISSING: &str = "stream";
@@ -110,20 +132,17 @@ pub fn public(replicas: usize) -> Vec<Wanted> {
 /// Every stream: journals, leases, public events and dead letters.
 #[must_use]
 pub fn wanted(replicas: usize) -> Vec<Wanted> {
-    let journal = |participant: &str| Wanted {
+    let journal = |participant: ParticipantId| Wanted {
         purpose: "journal: the truth",
         config: Config {
-            subjects: vec![format!("a4co.journal.{participant}")],
+            subjects: vec![journal_subject(participant)],
             discard: DiscardPolicy::New,
             deny_delete: true,
             deny_purge: true,
-            ..base(
-                &format!("A4CO_JOURNAL_{}", participant.to_uppercase()),
-                replicas,
-            )
+            ..base(&journal_stream(participant), replicas)
         },
     };
-    let mut all = vec![journal("order"), journal("inventory"), journal("payment")];
+    let mut all = ParticipantId::ALL.map(journal).to_vec();
     all.push(Wanted {
         purpose: "leases: who leads each journal",
         config: Config {
@@ -134,7 +153,7 @@ pub fn wanted(replicas: usize) -> Vec<Wanted> {
             deny_delete: true,
             allow_rollup: true,
             allow_direct: true,
-            ..base("KV_a4co_leases", replicas)
+            ..base(LEASES, replicas)
         },
     });
     all.extend(public(replicas));
@@ -205,7 +224,7 @@ pub async fn set_up(
     }
 }
 
-fn is_missing(kind: &GetStreamErrorKind) -> bool {
+pub(crate) fn is_missing(kind: &GetStreamErrorKind) -> bool {
     matches!(kind, GetStreamErrorKind::JetStream(error) if error.error_code().0 == STREAM_NOT_FOUND)
 }
 
