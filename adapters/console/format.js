@@ -23,7 +23,7 @@ export const short = (id) => id.slice(0, 8) + "…" + id.slice(-6);
 const TONES = {
   CONFIRMED: "good", COMPLETED: "good", SUCCEEDED: "good", ok: "good",
   FAILED: "bad", EXPIRED: "bad", PARKED: "bad",
-  CANCELLED: "grey", COMPENSATED: "grey", RELEASED: "grey", REFUNDED: "grey",
-  COMPENSATING: "warn", PENDING: "info",
+  "–": "grey", CANCELLED: "grey", COMPENSATED: "grey", RELEASED: "grey", REFUNDED: "grey",
+  COMPENSATING: "warn", unknown: "warn", PENDING: "info",
 };
 export const tone = (name) => TONES[name] ?? "info";

@@ -13,17 +13,19 @@ const some = (promise) => promise.catch((error) => { if (error.status === 404) r
 
 function timeline(order, payment, held) {
   const began = Date.parse(order.createdAt);
-  const entries = order.history.map((entry) => ({ at: entry.at, title: words(entry.step), text: entry.detail, where: `order journal, ${count(entry.sequence)}`,
+  const entries = order.history.map((entry) => ({ step: entry.step, at: entry.at, title: words(entry.step), text: entry.detail, where: `order journal, ${count(entry.sequence)}`,
     kind: BACK.includes(entry.step) ? "back" : BAD.includes(entry.step) ? "bad" : entry.step === "CONFIRMED" ? "good" : "forth" }));
-  for (const refund of payment?.refunds ?? []) entries.push({ at: refund.requestedAt, kind: "back", title: `Refund ${refund.status.toLowerCase()}`, text: `${money(refund.amount, payment.currency)}${refund.gatewayReference ? `, gateway reference ${refund.gatewayReference}` : ""}${refund.failureReason ? `, ${refund.failureReason}` : ""}`, where: "payment" });
-  if (held?.releasedAt) entries.push({ at: held.releasedAt, kind: "back", title: `Reservation ${held.status.toLowerCase()}`, text: held.releaseReason ?? "", where: `inventory journal, ${count(held.version)}` });
+  // What a part did comes before the order's word about it, in the same millisecond too.
+  const before = (step, entry) => entries.splice(entries.findIndex((it) => it.step === step) >>> 0, 0, entry);
+  for (const refund of payment?.refunds ?? []) before("PAYMENT_UNDONE", { at: refund.requestedAt, kind: "back", title: `Refund ${refund.status.toLowerCase()}`, text: `${money(refund.amount, payment.currency)}${refund.gatewayReference ? `, gateway reference ${refund.gatewayReference}` : ""}${refund.failureReason ? `, ${refund.failureReason}` : ""}`, where: "payment" });
+  if (held?.releasedAt) before("STOCK_UNDONE", { at: held.releasedAt, kind: "back", title: `Reservation ${held.status.toLowerCase()}`, text: held.releaseReason ?? "", where: `inventory journal, ${count(held.version)}` });
   entries.sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0));
   const owed = [];
   if (payment?.attempts) owed.push({ kind: "wait", at: payment.nextRetryAt, title: `Gateway call, ${payment.attempts} ${payment.attempts === 1 ? "try" : "tries"} so far`, text: `${payment.lastError ?? "no definite answer"}; next try at ${time(payment.nextRetryAt, true)}`, where: "payment" });
-  if (!ENDED.includes(order.sagaState)) owed.push({ kind: "wait", at: order.deadlineAt, title: "Time-out of the saga", text: "if it has not ended by then, it is undone", where: "" });
+  if (![...ENDED, "COMPENSATING"].includes(order.sagaState)) owed.push({ kind: "wait", at: order.deadlineAt, title: "Time-out of the saga", text: "if it has not ended by then, it is undone", where: "" });
   return h("ol", { class: "timeline" }, [...entries, ...owed].map((entry) => h("li", { class: entry.kind },
     h("div", {}, h("b", {}, entry.title), h("span", { class: "muted" }, entry.text)),
-    h("div", { class: "when" }, h("time", { datetime: entry.at }, time(entry.at, true)), h("small", {}, entry.kind === "wait" ? "" : `+${ms(Date.parse(entry.at) - began)}`, entry.where && ` · ${entry.where}`)))));
+    h("div", { class: "when" }, h("time", { datetime: entry.at }, time(entry.at, true)), h("small", {}, [entry.kind !== "wait" && `+${ms(Date.parse(entry.at) - began)}`, entry.where].filter(Boolean).join(" · "))))));
 }
 
 export function order(main, [id]) {
@@ -33,7 +35,10 @@ export function order(main, [id]) {
   const load = async () => {
     let order, payment, held;
     try {
-      [order, payment, held] = await Promise.all([get(path), some(get(`/payments/order/${id}`)), some(get(`/inventory/reservations/order/${id}`))]);
+      order = await get(path);
+      // Asked for only where the order says that there may be one.
+      const has = (step) => order.history.some((it) => it.step === step);
+      [payment, held] = await Promise.all([has("PAYMENT_REQUESTED") ? some(get(`/payments/order/${id}`)) : undefined, has("INVENTORY_RESERVED") ? some(get(`/inventory/reservations/order/${id}`)) : undefined]);
     } catch (error) {
       fill(head, h("h1", {}, "Order"));
       fill(body, problem(error), link("/orders", "All orders"));
@@ -62,11 +67,11 @@ export function order(main, [id]) {
     const running = !ENDED.includes(order.sagaState);
     fill(head, h("div", {}, h("p", { class: "muted crumbs" }, link("/orders", "Orders"), " / ", h("code", {}, id)), h("h1", {}, money(order.totalAmount, order.currency), " ", badge(order.status, order.parked))),
       h("div", { class: "buttons" },
-        running && h("button", { type: "button", class: "danger", onclick: cancel }, "Cancel…"),
+        running && order.sagaState !== "COMPENSATING" && h("button", { type: "button", class: "danger", onclick: cancel }, "Cancel…"),
         order.parked && h("button", { type: "button", class: "primary", onclick: retry }, "Try again…"),
         order.status === "CONFIRMED" && left > 0 && h("button", { type: "button", onclick: refund }, "Refund…")));
     fill(body,
-      (order.failureReason ?? order.cancellationReason) && h("p", { class: "note" }, order.failureReason ?? order.cancellationReason),
+      (order.failureReason ?? order.cancellationReason) && h("p", { class: "note" }, h("b", {}, order.failureReason ? "Failed: " : running ? "Being undone: " : "Cancelled: "), order.failureReason ?? order.cancellationReason),
       h("div", { class: "order" },
         card("Saga", facts([["State", words(order.sagaState)], ["Took", running ? undefined : ms(Date.parse(order.updatedAt) - Date.parse(order.createdAt))]]), timeline(order, payment, held)),
         h("div", {},

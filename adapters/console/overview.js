@@ -30,7 +30,7 @@ export function overview(main) {
     const now = feed.samples.at(-1);
     if (!now) return;
     const rate = Math.round(now.started * 1000 / Math.max(1, now.tookMs));
-    const health = feed.health?.status ?? "–";
+    const health = feed.health?.status ?? (feed.up ? "–" : "unknown");
     const tile = (name, value, note, bad) => h("div", { class: bad ? "tile bad" : "tile" }, h("span", {}, name), h("strong", {}, value), h("small", {}, note));
     fill(tiles,
       tile("Orders a second", count(rate), "accepted in the last second"),
@@ -38,7 +38,7 @@ export function overview(main) {
       tile("Compensation rate", percent(now.compensationPermille), "of orders of the last minute"),
       tile("Active sagas", count(now.active), "under way now"),
       tile("Parked sagas", link("/parked", count(now.parked)), now.parked ? "wait for an operator" : "nobody has to act", now.parked > 0),
-      tile("Health", badge(health), !feed.health ? "not known yet" : Object.entries(feed.health?.checks ?? {}).filter(([, it]) => it !== "ok").map(([name, it]) => `${name}: ${it}`).join(", ") || "recovery, journal and store are well"));
+      tile("Health", badge(health), !feed.health ? (feed.up ? "not known yet" : "no connection; the rest is from before") : Object.entries(feed.health?.checks ?? {}).filter(([, it]) => it !== "ok").map(([name, it]) => `${name}: ${it}`).join(", ") || "recovery, journal and store are well"));
     rates.update(feed.samples);
     latency.update(feed.samples);
     fill(lists,
@@ -47,5 +47,5 @@ export function overview(main) {
   };
   fill(main, h("h1", {}, "Overview"), tiles, h("div", { class: "two" }, rates, latency), lists);
   draw();
-  return listen((kind) => { if (kind === "overview" || kind === "hello") draw(); });
+  return listen((kind) => { if (kind === "overview" || kind === "hello" || kind === "link") draw(); });
 }

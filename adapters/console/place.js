@@ -12,6 +12,7 @@ const OUTCOMES = [
   ["slow", "Slow card", "the charge takes its time", { paymentMethodId: "pm_card_slow" }],
   ["out-of-stock", "Out of stock", "more than there is", { all: true }],
   ["short-hold", "Short hold", "the reservation lasts one minute", { paymentMethodId: "pm_card_slow", metadata: { reservationTtlMinutes: 1 } }],
+  ["parked", "Undo that fails", "cancelled at once; parked after half a minute", { paymentMethodId: "pm_card_undo_fails", cancel: true }],
   ["cancel", "Cancel while it runs", "a slow order, cancelled at once", { paymentMethodId: "pm_card_slow", cancel: true }],
 ];
 

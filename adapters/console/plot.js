@@ -1,7 +1,7 @@
 // Small plots of the last minutes, drawn as SVG; a table of numbers says the same to a reader.
 import { fill, h } from "./dom.js";
 
-const W = 600, H = 150, LEFT = 44, BOTTOM = 18, TOP = 8;
+const H = 150, LEFT = 54, BOTTOM = 18, TOP = 8;
 
 function nice(max) {
   if (max <= 0) return 1;
@@ -10,11 +10,14 @@ function nice(max) {
 }
 
 export function plot(title, lines, unit) {
-  const svg = h("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", preserveAspectRatio: "none" });
+  const svg = h("svg", { role: "img", height: H });
   const keys = lines.map(() => h("b", {}, "–"));
   const figure = h("figure", { class: "card plot" },
     h("figcaption", {}, h("h2", {}, title), h("span", { class: "keys" }, lines.map((line, at) => h("span", {}, h("i", { class: `key k${line.colour}` }), line.name + " ", keys[at])))), svg);
   figure.update = (samples) => {
+    // As wide as it is shown, so that text is not squeezed.
+    const W = svg.clientWidth || 600;
+    svg.setAttribute("viewBox", `0 0 ${W} ${H}`);
     const all = samples.flatMap((sample) => lines.map((line) => line.of(sample) ?? 0));
     const top = nice(Math.max(0, ...all));
     const end = samples.at(-1)?.uptimeMs ?? 0;

@@ -45,18 +45,18 @@ export function product(main, [id]) {
       act: () => post(`${path}/adjustments`, { delta: units, reason: reason.value }) })
       .then((done) => { if (done) { toast("The stock was adjusted."); event.target.reset(); load(); } });
   };
-  const form = h("form", { class: "filters", onsubmit: adjust }, field("Units", delta, "below zero to write off"), field("Reason", reason), h("button", { type: "submit", class: "primary" }, "Adjust…"));
+  const form = h("form", { class: "filters", onsubmit: adjust }, field("Units, below zero to write off", delta), field("Reason", reason), h("button", { type: "submit", class: "primary" }, "Adjust…"));
   const load = async () => {
     try {
       const [it, held] = await Promise.all([get(path), get("/orders" + query({ status: "INVENTORY_RESERVED", productId: id, limit: 50 }))]);
       const tile = (name, value) => h("div", { class: "tile" }, h("span", {}, name), h("strong", {}, count(value)));
       fill(head, h("p", { class: "muted crumbs" }, link("/stock", "Stock"), " / ", h("code", {}, id)), h("h1", {}, it.name ?? id, it.price && h("span", { class: "muted" }, ` ${money(it.price, it.currency)}`)),
         h("div", { class: "tiles" }, tile("On hand", it.onHandQuantity), tile("Available", it.availableQuantity), tile("Reserved", it.reservedQuantity), tile("Sold", it.soldQuantity)));
-      fill(holders, table("Orders under way that hold it", ["Order", "Customer", "Status", "Saga", "#Total", "#Created"], held.data.map(row), held.nextCursor ? "None among the newest orders under way." : "No order holds it."));
+      fill(holders, table("Orders under way with it", ["Order", "Customer", "Status", "Saga", "#Total", "#Created"], held.data.map(row), held.nextCursor ? "None among the newest orders under way." : "None."));
     } catch (error) { fill(head, problem(error), link("/stock", "All products")); }
   };
   const refresh = calm(load, 2_000);
-  fill(main, head, card("Receive or write off", form), card("Held by", holders), link(`/orders?productId=${encodeURIComponent(id)}`, "All orders with this product"));
+  fill(main, head, card("Receive or write off", form), card("Orders under way", holders), link(`/orders?productId=${encodeURIComponent(id)}`, "All orders with this product"));
   load();
   const off = listen((kind) => { if (kind === "orders" || kind === "resync") refresh(); });
   return () => { off(); refresh.stop(); };

@@ -6,6 +6,7 @@
 //! be long enough; the deadlines are far beyond what a loaded machine needs.
 
 pub mod books;
+pub mod browser;
 pub mod client;
 pub mod nats;
 pub mod server;

@@ -9,6 +9,7 @@
 //!  - pm_card_timeout                charged, and the first answer is "unknown"
 //!  - pm_card_timeout_fails          declined, and the first answer is "unknown"
 //!  - pm_card_slow                   "pending" for some seconds, then charged
+//!  - pm_card_undo_fails             the same; the first eight tries to undo it fail
 //!  - anything else                  charged with the success rate, by the order's id
 //! ```
 //!

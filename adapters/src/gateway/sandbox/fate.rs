@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use a4co_core::gateway::GatewayCall;
+use a4co_core::gateway::{GatewayCall, GatewayOperation};
 use a4co_core::ids::OrderId;
 
 use crate::config::{Rate, SandboxConfig};
@@ -18,6 +18,12 @@ const OUTCOME_LABEL: &[u8] = b"a4co sandbox outcome";
 
 /// Hashed before the order's id for the latency.
 const LATENCY_LABEL: &[u8] = b"a4co sandbox latency";
+
+/// A slow card whose cancel and refund fail at first.
+const UNDO_FAILS: &str = "pm_card_undo_fails";
+
+/// How many tries of its undos fail: as many as are parked by default.
+pub(super) const UNDO_FAILURES: u32 = 8;
 
 /// What becomes of a charge that was never heard of before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,11 +49,21 @@ pub(super) fn of_charge(call: &GatewayCall, success_rate: Rate) -> Fate {
         Some("pm_card_declined") => Fate::Declined,
         Some("pm_card_timeout") => Fate::TimesOut { charged: true },
         Some("pm_card_timeout_fails") => Fate::TimesOut { charged: false },
-        Some("pm_card_slow") => Fate::Slow,
+        Some("pm_card_slow" | UNDO_FAILS) => Fate::Slow,
         _ if success_rate == Rate::ALL => Fate::Succeeds,
         _ if success_rate.takes(place(OUTCOME_LABEL, call.order_id)) => Fate::Succeeds,
         _ => Fate::Declined,
     }
+}
+
+/// Whether this is an undo of an order that was paid with the means whose undos fail.
+pub(super) fn may_fail_undo(call: &GatewayCall) -> bool {
+    let is_undo = matches!(
+        call.operation,
+        GatewayOperation::Cancel | GatewayOperation::Refund { .. }
+    );
+    let method = call.payment_method.as_ref().map(|method| method.as_str());
+    is_undo && method == Some(UNDO_FAILS)
 }
 
 /// How long every answer about this order takes: the latency, and up to the jitter more,

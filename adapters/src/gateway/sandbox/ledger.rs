@@ -67,10 +67,15 @@ pub(super) struct Ledger {
     traces: Vec<u32>,
     /// Charges that have begun and not ended.
     at_work: HashSet<OrderId>,
+    /// Tries of undos that fail at first, of this process.
+    undo_tries: HashMap<OrderId, u32>,
     unwritten: Vec<u8>,
     /// How each account that `unwritten` changed looked before, in order.
     before: Vec<(OrderId, Option<Account>)>,
 }
+
+/// Orders whose undos fail at first; those of further ones do not.
+const UNDO_TRIES_MAX: usize = 10_000;
 
 impl Ledger {
     /// The ledger of the end of the file.
@@ -82,6 +87,7 @@ impl Ledger {
             is_whole: tail.is_whole,
             traces: tail.traces,
             at_work: HashSet::new(),
+            undo_tries: HashMap::new(),
             unwritten: Vec::new(),
             before: Vec::new(),
         };
@@ -108,12 +114,27 @@ impl Ledger {
         if !is_known {
             return Verdict::LookUp;
         }
+        if fate::may_fail_undo(call) && self.fails_undo(call.order_id) {
+            return Verdict::Answer(unknown("the gateway did not take the undo"));
+        }
         match call.operation {
             GatewayOperation::Charge => self.charge(call, config),
             GatewayOperation::Query => Verdict::Answer(self.query(call.order_id)),
             GatewayOperation::Cancel => Verdict::Answer(self.cancel(call.order_id)),
             GatewayOperation::Refund { number } => Verdict::Answer(self.refund(call, number)),
         }
+    }
+
+    /// Counts a try of an undo; whether it is one of those that fail.
+    fn fails_undo(&mut self, order_id: OrderId) -> bool {
+        let has_room = self.undo_tries.len() < UNDO_TRIES_MAX;
+        let tries = match self.undo_tries.entry(order_id) {
+            Slot::Occupied(slot) => slot.into_mut(),
+            Slot::Vacant(slot) if has_room => slot.insert(0),
+            Slot::Vacant(_) => return false,
+        };
+        *tries = tries.saturating_add(1);
+        *tries <= fate::UNDO_FAILURES
     }
 
     /// The end of a charge that was at work; `None` where a cancel had ended the work.

@@ -258,6 +258,24 @@ async fn a_lost_answer_is_unknown_and_what_happened_is_found_later() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn undos_that_fail_at_first_are_done_by_the_ninth_try() {
+    let mut bench = Bench::new(SandboxConfig::default());
+    bench.ask(charge_with(1, "pm_card_undo_fails")).await;
+    let undo = GatewayCall {
+        operation: Op::Cancel,
+        ..charge_with(1, "pm_card_undo_fails")
+    };
+    for _ in 0..8 {
+        let failed = bench.at_once(undo.clone());
+        assert!(
+            matches!(failed, GatewayOutcome::Unknown { .. }),
+            "{failed:?}"
+        );
+    }
+    assert_eq!(bench.at_once(undo), GatewayOutcome::Cancelled);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slow_charge_is_pending_until_it_succeeds() {
     let mut bench = Bench::new(SandboxConfig::default());
     let charge = charge_with(1, "pm_card_slow");
