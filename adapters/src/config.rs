@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use a4co_core::settings::Settings;
+use a4co_core::time::Millis;
 use secrecy::SecretString;
 
 use crate::nats::NatsConfig;
@@ -27,7 +28,7 @@ mod value;
 
 pub use self::problem::{ConfigError, Origin, Problem};
 pub use self::show::Row;
-pub use self::value::{ListenAddr, LogFormat, MIB, Rate};
+pub use self::value::{ListenAddr, LogFormat, MIB, Rate, Role};
 
 /// What the process was given, unread.
 #[derive(Debug, Clone, Default)]
@@ -182,8 +183,12 @@ pub struct HttpConfig {
 /// NATS: who gets what, and how the servers are reached.
 #[derive(Debug, Clone, Default)]
 pub struct NatsSettings {
-    /// Where the journals were asked to be, which this build refuses to serve.
+    /// Where the journals are; embedded ones where it says nothing.
     pub journals: Option<String>,
+    /// What this process may lead; everything where it says nothing.
+    pub role: Option<Role>,
+    /// Silence of a leader after which another process takes over.
+    pub lease: Millis,
     /// Where the public events go.
     pub publish_to: Option<String>,
     /// How the servers are reached; its `urls` are those of whoever uses it.
@@ -191,6 +196,12 @@ pub struct NatsSettings {
 }
 
 impl NatsSettings {
+    /// How to reach the servers that keep the journals.
+    #[must_use]
+    pub fn journals(&self) -> Option<NatsConfig> {
+        self.at(self.journals.as_ref())
+    }
+
     /// How to reach the servers that get the public events.
     #[must_use]
     pub fn publish(&self) -> Option<NatsConfig> {

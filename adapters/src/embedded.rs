@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
+use a4co_core::ids::ParticipantId;
 use a4co_core::row::Row;
 use a4co_core::settings::Settings;
 use a4co_driver::driver::Reach;
@@ -34,7 +35,7 @@ pub use self::clock::MonotonicClock;
 pub use self::recover::{Recovered, StartError};
 
 use self::log::JournalLog;
-use self::rows::ViewRows;
+pub(crate) use self::rows::ViewRows;
 
 /// The journal's folder within the data folder.
 #[must_use]
@@ -147,9 +148,17 @@ impl Prepared {
         } = self;
         let view = engine.view.clone();
         let clock = MonotonicClock::not_before(recovered.last_event_at);
-        metrics.recovered(&engine.host, &view, clock, recovered.last_event_at);
+        let states = (
+            engine.host.order().state(),
+            engine.host.inventory().state(),
+            engine.host.payment().state(),
+        );
+        metrics.recovered(states, &view, clock, recovered.last_event_at);
+        for participant in ParticipantId::ALL {
+            metrics.leads(participant, true);
+        }
         let gateway = metrics.metered(gateway);
-        let append_s = metrics.append_seconds();
+        let append_s = metrics.appends().append_s;
         let log = JournalLog::start(
             engine.journal,
             view.clone(),

@@ -47,7 +47,10 @@ pub use self::any::parse_any;
 pub use self::live::LiveTap;
 pub use self::metrics::HttpMetrics;
 use self::outer::Route;
-pub use self::ports::{OrderPage, OrderQuery, Phase, Ports, ReadError, ReadModel, Readiness};
+pub use self::ports::{
+    Commands, OrderPage, OrderQuery, Phase, Ports, PositionError, Positioned, ReadError, ReadModel,
+    Readiness,
+};
 pub use self::problem::{Code, FieldError, Problem};
 
 /// The prefix of the API's paths.

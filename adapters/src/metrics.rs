@@ -7,6 +7,7 @@
 //! recovery found ([`EngineMetrics::recovered`]).
 
 mod calls;
+mod replica;
 mod scraped;
 #[cfg(test)]
 mod tests;
@@ -16,12 +17,11 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use a4co_core::embedded::EmbeddedHost;
 use a4co_core::ids::{OrderId, ProductId};
 use a4co_core::invariants::leaked_units;
-use a4co_core::inventory::{Product, Reservation, ReservationStatus};
-use a4co_core::order::{CancelReason, Order, OrderStatus, SagaState};
-use a4co_core::payment::{Payment, PaymentStatus, RefundStatus};
+use a4co_core::inventory::{InventoryState, Product, Reservation, ReservationStatus};
+use a4co_core::order::{CancelReason, Order, OrderState, OrderStatus, SagaState};
+use a4co_core::payment::{Payment, PaymentState, PaymentStatus, RefundStatus};
 use a4co_core::row::Row;
 use a4co_core::time::Timestamp;
 use a4co_driver::ports::{Gateway, Observer};
@@ -32,6 +32,7 @@ use prometheus::{
 };
 
 use self::calls::{Calls, Metered};
+pub use self::replica::AppendMetrics;
 use self::scraped::{Live, Scraped};
 use crate::embedded::MonotonicClock;
 use crate::http::Readiness;
@@ -94,7 +95,7 @@ pub struct EngineMetrics {
     payments: [IntCounter; PaymentStatus::ALL.len()],
     leaked: IntGauge,
     unaccounted: IntGauge,
-    leaders: [IntGauge; PARTICIPANTS.len()],
+    replicas: replica::Replicas,
     commits: IntCounter,
     commit_bytes: IntCounter,
     append_s: Histogram,
@@ -338,14 +339,7 @@ impl EngineMetrics {
                 "order_money_unaccounted_minor",
                 "Captured money, in minor units, that is neither earned nor on its way back. Anything but 0 is a bug.",
             )?,
-            leaders: to.gauges(
-                (
-                    "participant_leader",
-                    "1 where this process decides for the participant.",
-                ),
-                "participant",
-                PARTICIPANTS,
-            )?,
+            replicas: replica::Replicas::register(registry)?,
             commits: to.counter("journal_commits_total", "Records made durable.")?,
             commit_bytes: to.counter("journal_bytes_total", "Bytes of records made durable.")?,
             append_s,
@@ -369,12 +363,6 @@ impl EngineMetrics {
         })
     }
 
-    /// Where the journal reports how long its appends take, in seconds.
-    #[must_use]
-    pub fn append_seconds(&self) -> Histogram {
-        self.append_s.clone()
-    }
-
     /// The same gateway, with its calls counted.
     #[must_use]
     pub fn metered(&self, gateway: Arc<dyn Gateway>) -> Arc<dyn Gateway> {
@@ -388,7 +376,7 @@ impl EngineMetrics {
     /// nothing is counted twice. Every row must have been published to the view.
     pub fn recovered(
         &mut self,
-        host: &EmbeddedHost,
+        (orders, inventory, payments): (&OrderState, &InventoryState, &PaymentState),
         view: &View,
         clock: MonotonicClock,
         last_event_at: Timestamp,
@@ -401,22 +389,19 @@ impl EngineMetrics {
             ),
         }
         self.newest.at = last_event_at;
-        for order in host.order().state().orders.values() {
+        for order in orders.orders.values() {
             if !order.saga.is_terminal() {
                 let _ = self.see_order(order);
             }
         }
-        for product in host.inventory().state().products.values() {
+        for product in inventory.products.values() {
             self.see_product(product);
         }
-        for held in host.inventory().state().reservations.values() {
+        for held in inventory.reservations.values() {
             let _ = self.see_hold(held);
         }
-        for payment in host.payment().state().payments.values() {
+        for payment in payments.payments.values() {
             let _ = self.see_payment(payment);
-        }
-        for leader in &self.leaders {
-            leader.set(1);
         }
         self.newest.fresh.clear();
         // A second engine of one process would be a bug, and keeps the first one's view.
@@ -643,6 +628,21 @@ impl Observer for EngineMetrics {
         self.commits.inc();
         self.commit_bytes
             .inc_by(u64::try_from(bytes).unwrap_or(u64::MAX));
+        self.shown(rows);
+    }
+
+    fn room(&mut self, has_room: bool) {
+        if self.has_room && !has_room {
+            self.errors[ERROR_JOURNAL_FULL].inc();
+        }
+        self.has_room = has_room;
+        self.live.readiness.set_journal_writable(has_room);
+    }
+}
+
+impl EngineMetrics {
+    /// Counts what these rows, which are durable, show.
+    pub fn shown(&mut self, rows: &[Row]) {
         for row in rows {
             match row {
                 Row::Order(order) => self.on_order(order),
@@ -658,14 +658,6 @@ impl Observer for EngineMetrics {
             }
         }
         self.settle();
-    }
-
-    fn room(&mut self, has_room: bool) {
-        if self.has_room && !has_room {
-            self.errors[ERROR_JOURNAL_FULL].inc();
-        }
-        self.has_room = has_room;
-        self.live.readiness.set_journal_writable(has_room);
     }
 }
 

@@ -13,10 +13,11 @@ mod consume;
 mod relay;
 mod streams;
 
-pub use self::connect::{Connected, NatsConfig, NatsError, connect};
+pub use self::connect::{Connected, NatsConfig, NatsError, connect, until_answered};
 pub use self::consume::{Consumed, DEAD_LETTER_REASON, DELIVERIES_MAX, consume, follow};
 pub use self::relay::{RecordTap, Relay, RelayMetrics};
+pub(crate) use self::streams::is_missing;
 pub use self::streams::{
-    Difference, LEASES, StreamReport, Wanted, journal_stream, journal_subject, lease_subject,
-    public, set_up, wanted,
+    Difference, LEASES, SANDBOX_BOOKS, SANDBOX_SUBJECT, StreamReport, Wanted, journal_stream,
+    journal_subject, lease_subject, public, sandbox_books, set_up, wanted,
 };

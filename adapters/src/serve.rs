@@ -10,30 +10,36 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::oneshot;
 
+use crate::cluster::JoinError;
 use crate::config::Config;
 use crate::demo_catalogue;
 use crate::embedded::{DiskState, Embedded, EmbeddedConfig, Recovered, ShutdownError, StartError};
 use crate::gateway::sandbox::{Sandbox, SandboxError};
 use crate::http::server::{self, BindError, Drained, ServerSettings};
-use crate::http::{self, HttpSettings, HttpState, LiveTap, Ports, Readiness};
+use crate::http::{self, Commands, HttpSettings, HttpState, LiveTap, Ports, Readiness};
 use crate::metrics::EngineMetrics;
 use crate::nats::{RecordTap, Relay, RelayMetrics};
+
+mod clustered;
 
 /// Why the process does not serve, or no longer does. Its text is a sentence for whoever
 /// started it.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The journals were asked to be on NATS.
-    #[error(
-        "nats_url asks for journals on NATS, and this build keeps them embedded: remove it (publish_to sends the public events to NATS)"
-    )]
-    JournalsOnNats,
     /// The address cannot be had.
     #[error(transparent)]
     Bind(#[from] BindError),
     /// Recovery refused.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The cluster was not joined.
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    /// The engine of a cluster's process ended by itself.
+    #[error(
+        "the engine ended by itself, which is a bug: please report it with the lines before this one"
+    )]
+    Ended,
     /// The sandbox's books cannot be used.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
@@ -59,11 +65,11 @@ pub enum ServeError {
 /// # Errors
 /// [`ServeError`]; nothing acknowledged is lost by any of them.
 pub fn serve(config: &Config, with_demo: bool) -> Result<ExitCode, ServeError> {
-    if config.nats.journals.is_some() {
-        return Err(ServeError::JournalsOnNats);
-    }
     let runtime = Runtime::new().map_err(ServeError::Runtime)?;
-    let ended = runtime.block_on(run(config, with_demo));
+    let ended = match config.nats.journals() {
+        Some(nats) => runtime.block_on(clustered::run(config, nats, with_demo)),
+        None => runtime.block_on(run(config, with_demo)),
+    };
     // A recovery that was told to end is still at it, and only reads.
     runtime.shutdown_background();
     ended
@@ -110,12 +116,13 @@ async fn run(config: &Config, with_demo: bool) -> Result<ExitCode, ServeError> {
         }
     };
     if with_demo && recovered.is_new {
-        load_catalogue(&engine).await;
+        load_catalogue(&engine.handle).await;
     }
     state.attach(Ports {
-        engine: engine.handle.clone(),
+        engine: Arc::new(engine.handle.clone()),
         reads: Arc::new(engine.view.clone()),
         watches: engine.watches.clone(),
+        positions: None,
     });
     // Only now: the journal is there, whole, and ours.
     let relaying = relay.map(|relay| {
@@ -209,7 +216,7 @@ async fn start_engine(
 }
 
 /// Fills a new data folder with something to order.
-async fn load_catalogue(engine: &Embedded) {
+async fn load_catalogue(engine: &dyn Commands) {
     for product in demo_catalogue::products() {
         let command = Command::Inventory(InventoryCommand::Define {
             product_id: product.product_id,
@@ -217,7 +224,7 @@ async fn load_catalogue(engine: &Embedded) {
             price: Some(product.price),
             on_hand: Some(product.on_hand),
         });
-        match engine.handle.submit(command).await {
+        match engine.submit(command).await {
             Ok(reply) if reply.result.is_ok() => {}
             outcome => tracing::warn!(?outcome, "a demo product could not be loaded"),
         }

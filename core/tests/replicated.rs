@@ -177,6 +177,25 @@ fn a_planned_hand_over_needs_no_lease_to_run_out() {
 }
 
 #[test]
+fn who_hands_over_does_not_claim_again_while_the_lease_is_on_its_way() {
+    let mut world = World::new(1);
+    world.stock(10);
+    let now = world.now;
+    let host = &mut world.processes[0].host;
+    for journal in ParticipantId::ALL {
+        host.handle_input(now, ReplicaInput::StepDown { journal });
+    }
+    // The answers of the lease's writes are still to come.
+    host.handle_input(now, ReplicaInput::Time);
+    while let Some(output) = host.poll_output() {
+        assert!(
+            !matches!(output, ReplicaOutput::Append { .. }),
+            "nothing is appended by a host that has handed over: {output:?}"
+        );
+    }
+}
+
+#[test]
 fn a_stream_that_comes_back_shorter_stops_the_participant() {
     let mut world = World::new(1);
     world.stock(10);

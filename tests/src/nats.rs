@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -67,6 +67,12 @@ impl NatsServer {
     #[must_use]
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// Its port.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
     }
 
     /// Kills it without a warning.
@@ -136,6 +142,99 @@ impl NatsServer {
 impl Drop for NatsServer {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Three servers that keep three copies of everything.
+#[derive(Debug)]
+pub struct NatsCluster {
+    folder: TempDir,
+    /// For clients and for the other servers.
+    ports: [(u16, u16); 3],
+    children: [Option<Child>; 3],
+}
+
+impl NatsCluster {
+    /// Starts three, and waits until they are one.
+    ///
+    /// # Panics
+    /// When they do not start.
+    #[must_use]
+    pub fn start() -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("a4co-nats-")
+            .tempdir()
+            .expect("a temporary folder");
+        // All are held until all are known, so that they differ.
+        let held = [(); 6].map(|()| TcpListener::bind(("127.0.0.1", 0)).expect("a free port"));
+        let ports = held
+            .each_ref()
+            .map(|held| held.local_addr().expect("an address").port());
+        drop(held);
+        let mut cluster = Self {
+            folder,
+            ports: [
+                (ports[0], ports[1]),
+                (ports[2], ports[3]),
+                (ports[4], ports[5]),
+            ],
+            children: [const { None }; 3],
+        };
+        for place in 0..3 {
+            cluster.launch(place);
+        }
+        cluster
+    }
+
+    /// Where they answer.
+    #[must_use]
+    pub fn urls(&self) -> String {
+        let urls = self
+            .ports
+            .map(|(port, _)| format!("nats://127.0.0.1:{port}"));
+        urls.join(",")
+    }
+
+    /// Kills one without a warning.
+    ///
+    /// # Panics
+    /// When it is not running.
+    pub fn kill(&mut self, place: usize) {
+        let mut child = self.children[place].take().expect("a running server");
+        child.kill().expect("killed");
+        child.wait().expect("reaped");
+    }
+
+    /// Starts one again, with what it had stored.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn launch(&mut self, place: usize) {
+        let routes = self
+            .ports
+            .map(|(_, route)| format!("nats://127.0.0.1:{route}"))
+            .join(",");
+        let (port, route) = self.ports[place];
+        let child = Command::new(program())
+            .args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"])
+            .arg(self.folder.path().join(format!("server-{place}")))
+            .args(["-n", &format!("server-{place}"), "--cluster_name", "a4co"])
+            .args(["--cluster", &format!("nats://127.0.0.1:{route}")])
+            .args(["--routes", &routes])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("nats-server can be started");
+        self.children[place] = Some(child);
+    }
+}
+
+impl Drop for NatsCluster {
+    fn drop(&mut self) {
+        for mut child in self.children.iter_mut().filter_map(Option::take) {
             let _ = child.kill();
             let _ = child.wait();
         }

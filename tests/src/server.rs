@@ -299,6 +299,22 @@ impl Server {
         self.signal(Signal::TERM);
     }
 
+    /// Stops it where it stands, as SIGSTOP does.
+    ///
+    /// # Panics
+    /// When there is no such process any more.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Panics
+    /// When there is no such process any more.
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
     /// Asks it to end and waits for that.
     ///
     /// # Panics

@@ -30,6 +30,13 @@ pub enum SubmitError {
     /// The engine has stopped, or is stopping. The command may or may not have been taken.
     #[error("the engine is stopping")]
     Stopped,
+    /// No process leads the participant at the moment. Nothing changed; try again shortly.
+    #[error("nobody decides for this participant at the moment")]
+    NoLeader,
+    /// The command was sent to the process that decides, and nobody knows what became of it.
+    /// The same command under the same idempotency key finds out.
+    #[error("the outcome is not known")]
+    OutcomeUnknown,
 }
 
 /// A handle to a running engine. Cheap to clone.

@@ -88,6 +88,17 @@ pub struct ReplicaReach {
     pub stop: oneshot::Sender<()>,
 }
 
+/// What is left when the loop has ended.
+#[derive(Debug)]
+pub struct ReplicaStopped<S> {
+    /// Messages whose rows have been published, over all journals.
+    pub published: u64,
+    /// The host.
+    pub host: ReplicatedHost,
+    /// Where snapshots are kept.
+    pub snapshots: S,
+}
+
 /// The loop.
 pub struct ReplicaDriver<J, S, R, C, O> {
     host: ReplicatedHost,
@@ -178,9 +189,13 @@ impl<J: Journals, S: Snapshots, R: Rows, C: Clock, O: ReplicaObserver>
         (driver, reach)
     }
 
-    /// Runs until it is told to stop and has handed over. Returns the number of messages
-    /// whose rows were published, and the host.
-    pub async fn run(mut self) -> (u64, ReplicatedHost) {
+    /// The streams, before it runs.
+    pub const fn journals(&self) -> &J {
+        &self.journals
+    }
+
+    /// Runs until it is told to stop and has handed over.
+    pub async fn run(mut self) -> ReplicaStopped<S> {
         self.host.handle_input(self.clock.now(), ReplicaInput::Time);
         self.carry_out();
         loop {
@@ -191,7 +206,11 @@ impl<J: Journals, S: Snapshots, R: Rows, C: Clock, O: ReplicaObserver>
                 break;
             }
         }
-        (self.published, self.host)
+        ReplicaStopped {
+            published: self.published,
+            host: self.host,
+            snapshots: self.snapshots,
+        }
     }
 
     /// Waits for something to do.

@@ -10,7 +10,7 @@ use a4co_core::time::Millis;
 use super::collect::Values;
 use super::keys::{self, Key};
 use super::problem::{Fault, Origin, Problem};
-use super::value::{self, MIB};
+use super::value::{self, ListenAddr, MIB};
 use super::{
     Config, HttpConfig, LogConfig, NatsSettings, SandboxConfig, StorageConfig, StripeConfig,
 };
@@ -21,7 +21,7 @@ use crate::nats::NatsConfig;
 pub(super) fn build(values: &Values, problems: &mut Vec<Problem>) -> Config {
     let mut read = Reader { values, problems };
     let config = Config {
-        listen: read.value(&keys::LISTEN, value::listen_addr),
+        listen: listen(&mut read),
         data_dir: read.value(&keys::DATA_DIR, value::folder),
         settings: settings(&mut read),
         sandbox: sandbox(&mut read),
@@ -119,8 +119,24 @@ fn storage(read: &mut Reader<'_>) -> StorageConfig {
     }
 }
 
+/// The address that was given, else the default one with the port of the role.
+fn listen(read: &mut Reader<'_>) -> ListenAddr {
+    let given = read.value(&keys::LISTEN, value::listen_addr);
+    let is_default = read
+        .values
+        .get(&keys::LISTEN)
+        .is_some_and(|it| it.origin == Origin::Default);
+    let role = read.values.get(&keys::ROLE);
+    match role.and_then(|it| value::role(&it.text).ok()) {
+        Some(role) if is_default => given.with_port(role.port()),
+        _ => given,
+    }
+}
+
 fn nats(read: &mut Reader<'_>) -> NatsSettings {
     let settings = NatsSettings {
+        role: read.optional(&keys::ROLE, value::role),
+        lease: read.millis(&keys::LEASE, Millis::from_secs(1), Millis::from_minutes(10)),
         journals: read.optional(&keys::NATS_URL, value::nats_url),
         publish_to: read.optional(&keys::PUBLISH_TO, value::nats_url),
         access: NatsConfig {
@@ -137,8 +153,7 @@ fn nats(read: &mut Reader<'_>) -> NatsSettings {
             replicas: read.size(&keys::NATS_REPLICAS, 1, 5),
         },
     };
-    let role = read.optional(&keys::ROLE, value::role);
-    if role.is_some() && read.values.get(&keys::NATS_URL).is_none() {
+    if settings.role.is_some() && read.values.get(&keys::NATS_URL).is_none() {
         read.refuse(
             &keys::ROLE,
             "without nats_url one process has every role",

@@ -61,9 +61,11 @@ keys! {
         "Folder of the journal, the store and the sandbox's books; one process at a time";
 
     NATS_URL: "nats_url", "NATS_URL", Some("nats"), "URL", None,
-        "NATS servers for `a4co nats setup`, such as nats://a:4222,nats://b:4222. `a4co serve` keeps its journals embedded and refuses it; publish_to takes the public events there";
+        "NATS servers that keep the journals, such as nats://a:4222,nats://b:4222; several processes share them. Without it they are in data_dir";
     ROLE: "role", "A4CO_ROLE", Some("role"), "ROLE", None,
-        "Participants of this process: order, inventory, payment or all. Only with nats_url";
+        "Participant that this process may lead: order, inventory, payment or all (the default). Only with nats_url. Listens on port 3004, 3006 (inventory) or 3005 (payment)";
+    LEASE: "lease", "A4CO_LEASE", Some("lease"), "TIME", Some("10s"),
+        "Silence of a participant's leader after which another process takes over, 1s to 10m; a NATS cluster that loses a server may need 9s for itself";
     PUBLISH_TO: "publish_to", "A4CO_PUBLISH_TO", Some("publish-to"), "URL", None,
         "NATS servers that get the public events, such as nats://a:4222,nats://b:4222. Orders never wait for them";
     NATS_REPLICAS: "nats_replicas", "A4CO_NATS_REPLICAS", Some("nats-replicas"), "COUNT", Some("1"),

@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use a4co_core::ids::ParticipantId;
 use a4co_core::time::Millis;
 use secrecy::SecretString;
 
@@ -60,6 +61,12 @@ impl ListenAddr {
         self.0
     }
 
+    /// The same address with another port.
+    pub(super) const fn with_port(mut self, port: u16) -> Self {
+        self.0.set_port(port);
+        self
+    }
+
     /// Whether only this machine reaches it.
     #[must_use]
     pub const fn is_loopback(self) -> bool {
@@ -80,7 +87,7 @@ pub enum LogFormat {
 
 /// Which participants a process runs, once journals are on NATS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
+pub enum Role {
     /// The orchestrator.
     Order,
     /// The stock.
@@ -89,6 +96,29 @@ pub(super) enum Role {
     Payment,
     /// Every one.
     All,
+}
+
+impl Role {
+    /// May a process of this role lead the participant?
+    #[must_use]
+    pub const fn may_lead(self, participant: ParticipantId) -> bool {
+        match self {
+            Self::Order => matches!(participant, ParticipantId::Order),
+            Self::Inventory => matches!(participant, ParticipantId::Inventory),
+            Self::Payment => matches!(participant, ParticipantId::Payment),
+            Self::All => true,
+        }
+    }
+
+    /// The port of its HTTP API, unless another is asked for.
+    #[must_use]
+    pub const fn port(self) -> u16 {
+        match self {
+            Self::Order | Self::All => 3004,
+            Self::Payment => 3005,
+            Self::Inventory => 3006,
+        }
+    }
 }
 
 pub(super) fn listen_addr(text: &str) -> Result<ListenAddr, Fault> {

@@ -16,14 +16,14 @@ const UNREADABLE_RETRY: Duration = Duration::from_millis(100);
 
 /// The view, with the runtime on whose blocking threads rows are fetched.
 #[derive(Debug)]
-pub(super) struct ViewRows {
+pub(crate) struct ViewRows {
     view: View,
     disk: Arc<DiskState>,
     runtime: Handle,
 }
 
 impl ViewRows {
-    pub(super) const fn new(view: View, disk: Arc<DiskState>, runtime: Handle) -> Self {
+    pub(crate) const fn new(view: View, disk: Arc<DiskState>, runtime: Handle) -> Self {
         Self {
             view,
             disk,

@@ -46,10 +46,12 @@ mod copy;
 mod fate;
 mod ledger;
 mod record;
+mod shared;
 mod timers;
 
 pub use self::books::{OrderBooks, SandboxBooks, SandboxError};
 pub use self::record::BookEntry;
+pub use self::shared::SharedSandbox;
 
 /// How often what was written is synced to the disk.
 const SYNC_EVERY: Duration = Duration::from_secs(1);

@@ -10,12 +10,12 @@ use std::task::Poll;
 use std::time::Instant;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::HttpState;
-use super::ports::Phase;
+use super::ports::{Phase, PositionError};
 use super::problem::{Code, Problem};
 
 /// Writes the routes: each one's name in code and its path.
@@ -117,7 +117,14 @@ pub(super) async fn outer(
     let started = Instant::now();
     let method = request.method().clone();
     let response = match Admission::of(&state, route, &method, request.headers()) {
-        Ok(_admitted) => unless_it_panics(next.run(request)).await,
+        Ok(_admitted) => match reach_position(&state, request.headers()).await {
+            Ok(()) => {
+                let mut response = unless_it_panics(next.run(request)).await;
+                show_position(&state, route, response.headers_mut());
+                response
+            }
+            Err(problem) => problem.into_response(),
+        },
         Err(problem) => problem.into_response(),
     };
     let response = as_problem(response, &method, route);
@@ -180,6 +187,43 @@ impl<'s> Admission<'s> {
 impl Drop for Admission<'_> {
     fn drop(&mut self) {
         self.0.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Names how far reads are: in answers, and in requests that want to see what an earlier
+/// answer told of. Only where several processes answer.
+const POSITION: HeaderName = HeaderName::from_static("a4co-position");
+
+async fn reach_position(state: &HttpState, headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(wanted) = headers.get(POSITION) else {
+        return Ok(());
+    };
+    let Some(positions) = state.ports.get().and_then(|ports| ports.positions.as_ref()) else {
+        // One process answers everything, and no read is behind.
+        return Ok(());
+    };
+    let reached = match wanted.to_str() {
+        Ok(wanted) => positions.wait(wanted).await,
+        Err(_) => Err(PositionError::Malformed),
+    };
+    reached.map_err(|error| {
+        let code = match error {
+            PositionError::Malformed => Code::InvalidPosition,
+            PositionError::Behind => Code::PositionNotReached,
+        };
+        Problem::new(code, error.to_string())
+    })
+}
+
+fn show_position(state: &HttpState, route: Route, headers: &mut HeaderMap) {
+    if route.is_about_the_process() {
+        return;
+    }
+    let positions = state.ports.get().and_then(|ports| ports.positions.as_ref());
+    if let Some(positions) = positions
+        && let Ok(position) = HeaderValue::try_from(positions.position())
+    {
+        headers.insert(POSITION, position);
     }
 }
 

@@ -12,13 +12,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
+use a4co_core::command::{Command, Reply};
 use a4co_core::ids::{CustomerId, OrderId, ProductId};
 use a4co_core::inventory::{Product, Reservation};
 use a4co_core::order::{Order, OrderStatus, SagaState};
 use a4co_core::payment::Payment;
 use a4co_core::time::Timestamp;
-use a4co_driver::{EngineHandle, Watches};
+use a4co_driver::{EngineHandle, SubmitError, Watches};
 use a4co_store::{CursorError, StoreError, View};
+use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 
 /// Reads of committed state.
@@ -104,15 +106,55 @@ pub enum ReadError {
     Unavailable(String),
 }
 
+/// Takes commands, wherever they are decided.
+pub trait Commands: Send + Sync + 'static {
+    /// Hands a command in and waits until its outcome is durable.
+    ///
+    /// # Errors
+    /// [`SubmitError`].
+    fn submit(&self, command: Command) -> BoxFuture<'_, Result<Reply, SubmitError>>;
+}
+
+impl Commands for EngineHandle {
+    fn submit(&self, command: Command) -> BoxFuture<'_, Result<Reply, SubmitError>> {
+        Box::pin(Self::submit(self, command))
+    }
+}
+
+/// Reads that may be behind what a client was told by another process.
+pub trait Positioned: Send + Sync + 'static {
+    /// A position that is not before anything that this process has answered.
+    fn position(&self) -> String;
+
+    /// Waits until reads are as far as a position.
+    ///
+    /// # Errors
+    /// [`PositionError`].
+    fn wait<'a>(&'a self, position: &'a str) -> BoxFuture<'a, Result<(), PositionError>>;
+}
+
+/// Why a read does not show what a position stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PositionError {
+    /// It is not the text of a position.
+    #[error("the position is not one that this service gave out")]
+    Malformed,
+    /// This process has not come as far in time. Try again, or ask another process.
+    #[error("this process has not seen that position yet")]
+    Behind,
+}
+
 /// The engine, as HTTP sees it. There is none while the process recovers.
 #[derive(Clone)]
 pub struct Ports {
     /// Takes commands.
-    pub engine: EngineHandle,
+    pub engine: Arc<dyn Commands>,
     /// Answers reads.
     pub reads: Arc<dyn ReadModel>,
     /// Tells of ends.
     pub watches: Watches,
+    /// How far reads are, where they may be behind commands: in a cluster.
+    pub positions: Option<Arc<dyn Positioned>>,
 }
 
 /// Where the process is in its life.

@@ -64,6 +64,8 @@ codes! {
     InvalidQuery = 400, "invalid_query", "A query parameter is wrong";
     /// The cursor was not given out here.
     InvalidCursor = 400, "invalid_cursor", "The cursor is not valid";
+    /// The header is no position.
+    InvalidPosition = 400, "invalid_position", "The position is malformed";
     /// The header is no key.
     InvalidIdempotencyKey = 400, "invalid_idempotency_key", "The idempotency key is malformed";
     /// A page of another site tries to change something.
@@ -120,8 +122,12 @@ codes! {
     Overloaded = 503, "overloaded", "The service is busy";
     /// Stopping.
     ShuttingDown = 503, "shutting_down", "The service is stopping";
+    /// Between two leaders.
+    NoLeader = 503, "no_leader", "No process leads at the moment";
     /// The engine has not answered in time.
     OutcomeUnknown = 503, "outcome_unknown", "The outcome is not known yet";
+    /// What a read named is not here yet.
+    PositionNotReached = 503, "position_not_reached", "This process has not seen that position yet";
     /// Reads fail.
     StoreUnavailable = 503, "store_unavailable", "The store cannot be read";
     /// No room.
@@ -150,6 +156,8 @@ impl Code {
             Self::Recovering
             | Self::Overloaded
             | Self::ShuttingDown
+            | Self::NoLeader
+            | Self::PositionNotReached
             | Self::OutcomeUnknown
             | Self::StoreUnavailable => Some(RETRY_AFTER_S),
             // Somebody has to make room first.
@@ -305,6 +313,11 @@ impl From<SubmitError> for Problem {
                 Code::ShuttingDown,
                 "the engine is stopping; whether the request was taken is not known, so send it again with the same Idempotency-Key",
             ),
+            SubmitError::NoLeader => Self::new(
+                Code::NoLeader,
+                "no process of the cluster decides on this at the moment, and nothing was changed; try again shortly",
+            ),
+            SubmitError::OutcomeUnknown => Self::outcome_unknown(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The observer against a real host's rows, and against rows that are wrong.
 
 use a4co_core::command::{Command, RequestId};
-use a4co_core::embedded::{HostInput, HostOutput};
+use a4co_core::embedded::{EmbeddedHost, HostInput, HostOutput};
 use a4co_core::ids::CustomerId;
 use a4co_core::inventory::{InventoryCommand, Price};
 use a4co_core::money::{Amount, Currency};

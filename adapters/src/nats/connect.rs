@@ -93,10 +93,38 @@ fn differences(all: &[Difference]) -> String {
 }
 
 impl NatsError {
-    pub(super) fn jetstream(what: impl Into<String>, error: impl std::fmt::Display) -> Self {
+    /// May the same request be answered later? A cluster that is just forming, or that has
+    /// lost a leader, refuses for a while.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        matches!(self, Self::JetStream { .. })
+    }
+
+    pub(crate) fn jetstream(what: impl Into<String>, error: impl std::fmt::Display) -> Self {
         Self::JetStream {
             what: what.into(),
             error: error.to_string(),
+        }
+    }
+}
+
+/// Wait before servers that refused are asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Asks the servers until they answer, or refuse for good.
+///
+/// # Errors
+/// Those of `ask` that do not pass by themselves.
+pub async fn until_answered<T>(
+    ask: impl AsyncFn() -> Result<T, NatsError>,
+) -> Result<T, NatsError> {
+    loop {
+        match ask().await {
+            Err(error) if error.may_pass() => {
+                tracing::warn!(%error, "the NATS servers are not ready; trying again");
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+            ended => return ended,
         }
     }
 }

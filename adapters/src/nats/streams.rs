@@ -26,6 +26,12 @@ const PUBLIC_DUPLICATES: Duration = Duration::from_secs(10 * 60);
 /// The stream of the key-value bucket that holds the leases.
 pub const LEASES: &str = "KV_a4co_leases";
 
+/// The stream of the sandbox gateway's books, where processes share it.
+pub const SANDBOX_BOOKS: &str = "A4CO_SANDBOX_BOOKS";
+
+/// The subject of the sandbox gateway's books.
+pub const SANDBOX_SUBJECT: &str = "a4co.sandbox.books";
+
 /// The stream of a participant's journal.
 #[must_use]
 pub fn journal_stream(journal: ParticipantId) -> String {
@@ -158,6 +164,21 @@ pub fn wanted(replicas: usize) -> Vec<Wanted> {
     });
     all.extend(public(replicas));
     all
+}
+
+/// The books that processes share that use the sandbox gateway.
+#[must_use]
+pub fn sandbox_books(replicas: usize) -> Wanted {
+    Wanted {
+        purpose: "the sandbox gateway's books",
+        config: Config {
+            subjects: vec![SANDBOX_SUBJECT.to_owned()],
+            discard: DiscardPolicy::New,
+            deny_delete: true,
+            deny_purge: true,
+            ..base(SANDBOX_BOOKS, replicas)
+        },
+    }
 }
 
 fn base(name: &str, replicas: usize) -> Config {

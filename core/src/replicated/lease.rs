@@ -73,6 +73,8 @@ pub(super) struct LeaseKeeper {
     next_renewal: Timestamp,
     /// Not taken before then: it was just handed over.
     rests_until: Timestamp,
+    /// It was handed over and not taken again since, whatever the key still shows.
+    is_released: bool,
 }
 
 impl LeaseKeeper {
@@ -87,12 +89,13 @@ impl LeaseKeeper {
             next_read: Timestamp::UNIX_EPOCH,
             next_renewal: Timestamp::UNIX_EPOCH,
             rests_until: Timestamp::UNIX_EPOCH,
+            is_released: false,
         }
     }
 
     /// Does this host hold it, as far as it knows and without a doubt?
     pub(super) fn is_mine(&self) -> bool {
-        !self.is_doubtful && self.holder() == Some(self.host)
+        !self.is_doubtful && !self.is_released && self.holder() == Some(self.host)
     }
 
     /// Another host claimed the journal, so it believes that it holds the lease: look
@@ -165,6 +168,7 @@ impl LeaseKeeper {
     /// Lets it go, and does not take it again for a time to live.
     pub(super) fn release(&mut self, now: Timestamp) -> Option<LeaseOutput> {
         self.rests_until = now.saturating_add(self.ttl);
+        self.is_released = true;
         if self.holder() != Some(self.host) {
             return None;
         }
@@ -186,12 +190,13 @@ impl LeaseKeeper {
             return Some(LeaseOutput::Read);
         }
         let seen = self.seen?;
-        let is_due = if seen.holder == Some(self.host) {
+        let is_due = if seen.holder == Some(self.host) && !self.is_released {
             now >= self.next_renewal
         } else {
             // `>=`: a whole time to live has passed without a change.
             let is_silent = now >= seen.since.saturating_add(self.ttl);
-            now >= self.rests_until && (seen.holder.is_none() || is_silent)
+            let is_free = seen.holder.is_none_or(|holder| holder == self.host);
+            now >= self.rests_until && (is_free || is_silent)
         };
         (wants && is_due).then(|| self.write(Some(self.host)))
     }
@@ -205,9 +210,9 @@ impl LeaseKeeper {
             return Some(self.next_read);
         }
         let seen = self.seen.filter(|_| wants)?;
-        Some(if seen.holder == Some(self.host) {
+        Some(if seen.holder == Some(self.host) && !self.is_released {
             self.next_renewal
-        } else if seen.holder.is_none() {
+        } else if seen.holder.is_none_or(|holder| holder == self.host) {
             self.rests_until
         } else {
             seen.since.saturating_add(self.ttl).max(self.rests_until)
@@ -216,6 +221,7 @@ impl LeaseKeeper {
 
     fn write(&mut self, holder: Option<HostId>) -> LeaseOutput {
         self.beat += 1;
+        self.is_released = holder.is_none();
         let value = Lease {
             holder,
             beat: self.beat,

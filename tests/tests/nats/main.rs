@@ -1,4 +1,7 @@
 //! End-to-end tests against real NATS servers: each test has one of its own.
 
+mod cluster;
 mod events;
+mod faults;
+mod servers;
 mod setup;

@@ -46,10 +46,3 @@ fn a_server_that_is_gone_or_refuses_us_is_named_without_secrets() {
     assert_eq!(gone.status.code(), Some(3), "{}", said(&gone));
     assert!(!said(&gone).contains("hunter2"));
 }
-
-#[test]
-fn journals_on_nats_are_refused_and_not_ignored() {
-    let refused = run(&["serve", "--nats", "nats://127.0.0.1:1"]);
-    assert_eq!(refused.status.code(), Some(1));
-    assert!(said(&refused).contains("keeps them embedded"));
-}

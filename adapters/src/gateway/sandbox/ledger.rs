@@ -161,6 +161,17 @@ impl Ledger {
         }
     }
 
+    /// The end of a charge was taken back: it is at work again.
+    pub(super) fn resume(&mut self, order_id: OrderId) {
+        self.at_work.insert(order_id);
+    }
+
+    /// Takes in what another process has decided.
+    pub(super) fn learn(&mut self, entry: &BookEntry) {
+        self.at_work.remove(&entry.order_id());
+        self.apply(entry);
+    }
+
     /// The records of what was decided and not written.
     pub(super) fn unwritten(&self) -> &[u8] {
         &self.unwritten

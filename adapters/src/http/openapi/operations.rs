@@ -36,6 +36,8 @@ const ENGINE: &[Code] = &[
     Code::BadRequest,
     Code::Internal,
     Code::Recovering,
+    Code::InvalidPosition,
+    Code::PositionNotReached,
     Code::Overloaded,
     Code::ShuttingDown,
     Code::StoreUnavailable,
@@ -51,6 +53,7 @@ const COMMAND: &[Code] = &[
     Code::ValidationFailed,
     Code::IdempotencyKeyReused,
     Code::OutcomeUnknown,
+    Code::NoLeader,
     Code::JournalFull,
 ];
 const POST_AND_WAIT: &[&str] = &["IdempotencyKey", "Prefer"];
@@ -324,7 +327,13 @@ const fn process(
 impl Operation {
     /// As the document has it.
     pub(super) fn document(&self) -> Value {
-        let parameters: Vec<_> = self.takes.iter().map(|name| parameter(name)).collect();
+        let position: &[&str] = if self.tag == "process" {
+            &[]
+        } else {
+            &["Position"]
+        };
+        let takes = self.takes.iter().chain(position);
+        let parameters: Vec<_> = takes.map(|name| parameter(name)).collect();
         let mut operation = json!({
             "operationId": self.id,
             "tags": [self.tag],
@@ -387,6 +396,9 @@ impl Operation {
         }
         if self.takes.contains(&"Prefer") {
             headers.insert("Preference-Applied".to_owned(), header("PreferenceApplied"));
+        }
+        if self.tag != "process" {
+            headers.insert("A4CO-Position".to_owned(), header("Position"));
         }
         if status == 201 && self.method == "post" {
             headers.insert("Location".to_owned(), header("Location"));
@@ -462,6 +474,11 @@ pub(super) fn parameters() -> Value {
             "name": "Idempotency-Key", "in": "header", "schema": of("Id"),
             "description": "Names this request, so that it may be sent again.",
         },
+        "Position": {
+            "name": "A4CO-Position", "in": "header",
+            "schema": { "type": "string", "example": "17.12.9" },
+            "description": "In a cluster: wait until this process shows what another answered with this position.",
+        },
         "Prefer": {
             "name": "Prefer", "in": "header",
             "schema": { "type": "string", "example": "wait=10" },
@@ -491,6 +508,10 @@ pub(super) fn headers() -> Value {
         "IdempotencyReplayed": {
             "schema": { "const": "true" },
             "description": "The request had been answered before; this is that answer.",
+        },
+        "Position": {
+            "schema": { "type": "string" },
+            "description": "In a cluster: names what this answer shows, for a read at another process.",
         },
         "PreferenceApplied": {
             "schema": { "type": "string" },

@@ -170,9 +170,10 @@ impl Shop {
                 .expect("the log does not fail");
         });
         state.attach(Ports {
-            engine: reach.handle,
+            engine: Arc::new(reach.handle),
             reads: Arc::new(disk.clone()),
             watches: reach.watches,
+            positions: None,
         });
         Self {
             router: router(state),
@@ -189,9 +190,10 @@ impl Shop {
         let state = Arc::new(state.expect("a fresh registry"));
         let (queue, _) = tokio::sync::mpsc::channel(1);
         state.attach(Ports {
-            engine: a4co_driver::EngineHandle::new(queue),
+            engine: Arc::new(a4co_driver::EngineHandle::new(queue)),
             reads: Arc::new(self.disk.clone()),
             watches: a4co_driver::Watches::default(),
+            positions: None,
         });
         Self {
             router: router(state),

@@ -1,0 +1,424 @@
+//! One process of a cluster: the replicated host, its streams on NATS, and its own view.
+//!
+//! ```text
+//!  HTTP ──► Router ──► this process's loop, where it leads ──► journals on NATS
+//!              └─────► the leader's process, over NATS              │ tails
+//!  HTTP ◄── View ◄── rows ◄── loop ◄───────────────────────────────┘
+//! ```
+//! Every process follows every journal, so any of them answers reads; which it may lead is
+//! its role.
+
+mod commands;
+mod journals;
+mod keeper;
+mod members;
+mod observe;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use a4co_core::ids::ParticipantId;
+use a4co_core::limits::MESSAGE_BYTES_MAX;
+use a4co_core::replicated::{HostId, ReplicatedConfig, ReplicatedHost, StreamSequence};
+use a4co_core::time::Timestamp;
+use a4co_driver::Watches;
+use a4co_driver::ports::{AnswerSink, Gateway};
+use a4co_driver::replicated::ports::{Snapshots as _, inlet};
+use a4co_driver::replicated::{Leader, Positions, ReplicaDriver, ReplicaParts, Standings};
+use a4co_store::{StoreError, View};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+
+use self::commands::Router;
+use self::journals::NatsJournals;
+use self::keeper::{Keeper, Kept, SeenStreams, read_snapshot, replica_dir};
+use self::observe::Observers;
+use crate::config::{Config, Role};
+use crate::embedded::{DiskState, MonotonicClock, ViewRows, journal_dir, store_dir};
+use crate::http::{Commands, LiveTap, Positioned, Readiness};
+use crate::metrics::EngineMetrics;
+use crate::nats::{self, Connected, NatsConfig, NatsError, journal_stream};
+
+pub use self::members::{Member, STEP_DOWN_SUBJECT, StepDownAnswer, members_subject};
+
+/// How often it is looked whether the journals can be appended to, and how far they were
+/// seen is written down.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Why a process does not join the cluster. Nothing was changed on the servers but that
+/// missing streams were made.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    /// The servers cannot be used.
+    #[error(transparent)]
+    Nats(#[from] NatsError),
+    /// The data folder is an embedded engine's.
+    #[error(
+        "the data folder {} holds an embedded journal: name another one with data_dir, or move its orders to the cluster with `a4co migrate`",
+        .0.display()
+    )]
+    Embedded(PathBuf),
+    /// The data folder cannot be used.
+    #[error("the data folder {} cannot be used: {source}", folder.display())]
+    Folder {
+        /// Which folder.
+        folder: PathBuf,
+        /// What was said.
+        source: io::Error,
+    },
+    /// A stream was made anew since this folder has seen it.
+    #[error(
+        "the stream {stream} was made at {found}, but {} has seen the one made at {seen}: these are other journals, or lost ones; if the new ones are right, name an empty data_dir",
+        folder.display()
+    )]
+    OtherStream {
+        /// Which stream.
+        stream: String,
+        /// When it was made.
+        found: String,
+        /// When the one was made that the folder knows.
+        seen: String,
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The store's folder cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The servers take no message as large as an entry may be.
+    #[error(
+        "the NATS servers take messages of {max} bytes at most, and a journal needs {MESSAGE_BYTES_MAX}: raise max_payload"
+    )]
+    MaxPayload {
+        /// What they take.
+        max: usize,
+    },
+    /// No thread.
+    #[error("a thread could not be started: {0}")]
+    Thread(io::Error),
+}
+
+/// What a process joins with.
+pub struct Joining {
+    /// The data folder.
+    pub data_dir: PathBuf,
+    /// How the servers are reached.
+    pub nats: NatsConfig,
+    /// What it may lead.
+    pub role: Role,
+    /// Where its HTTP API listens.
+    pub listen: SocketAddr,
+    /// Everything else.
+    pub config: Config,
+}
+
+/// Who is told of what the process does.
+pub struct Told {
+    /// Metrics.
+    pub metrics: EngineMetrics,
+    /// The live feed.
+    pub live: LiveTap,
+    /// Readiness; [`Readiness::set_ready`] is called when it has caught up.
+    pub readiness: Arc<Readiness>,
+    /// Whether the disk takes what the view writes.
+    pub disk: Arc<DiskState>,
+}
+
+/// A process that has joined.
+pub struct Cluster {
+    /// Takes commands.
+    pub commands: Arc<dyn Commands>,
+    /// Says how far reads are.
+    pub positions: Arc<dyn Positioned>,
+    /// Waits for ends.
+    pub watches: Watches,
+    /// Takes what the gateway reports by itself.
+    pub answers: Arc<dyn AnswerSink>,
+    /// Answers reads.
+    pub view: View,
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+    ended: oneshot::Receiver<()>,
+    tasks: Vec<AbortHandle>,
+    folder: PathBuf,
+    made: [String; 3],
+    standings: Standings,
+}
+
+impl Cluster {
+    /// Joins: looks at the streams, and begins to follow them.
+    ///
+    /// # Errors
+    /// [`JoinError`].
+    pub async fn join(
+        joining: Joining,
+        nats: Connected,
+        gateway: Arc<dyn Gateway>,
+        told: Told,
+    ) -> Result<Self, JoinError> {
+        let Joining {
+            data_dir,
+            nats: access,
+            role,
+            listen,
+            config,
+        } = joining;
+        if journal_dir(&data_dir).exists() {
+            return Err(JoinError::Embedded(data_dir));
+        }
+        let folder = replica_dir(&data_dir);
+        let unusable = |source| JoinError::Folder {
+            folder: folder.clone(),
+            source,
+        };
+        std::fs::create_dir_all(&folder).map_err(unusable)?;
+        let known = SeenStreams::read(&folder).map_err(unusable)?;
+        let (made, seen) = look_at_streams(&nats, &access, &folder, known).await?;
+        let (view, kept) = open_view(&data_dir, &folder, &config)?;
+        let clock = MonotonicClock::not_before(Timestamp::UNIX_EPOCH);
+        let host_id = HostId::from_bytes(*uuid::Uuid::new_v4().as_bytes());
+        let host = ReplicatedHost::new(
+            &ReplicatedConfig {
+                host: host_id,
+                candidate_for: ParticipantId::ALL.map(|it| role.may_lead(it)),
+                lease_ttl_ms: config.nats.lease,
+            },
+            &config.settings,
+            kept.snapshot,
+            seen,
+        );
+        let delivered = Arc::new(AtomicU64::new(0));
+        let (inlet, outlet) = inlet();
+        let appends = told.metrics.appends();
+        let journals = NatsJournals::new(nats.clone(), inlet, appends, delivered.clone()).await?;
+        let every = config.storage.snapshot_every_bytes;
+        let snapshots = Keeper::start(folder.clone(), view.clone(), every, delivered)
+            .map_err(JoinError::Thread)?;
+        let gateway = told.metrics.metered(gateway);
+        let observers = Observers {
+            metrics: told.metrics,
+            live: told.live,
+            readiness: told.readiness.clone(),
+            view: view.clone(),
+            clock,
+            newest: Timestamp::UNIX_EPOCH,
+            is_caught_up: false,
+        };
+        let rows = ViewRows::new(view.clone(), told.disk, Handle::current());
+        let (driver, reach) = ReplicaDriver::new(ReplicaParts {
+            host,
+            journals,
+            outlet,
+            snapshots,
+            rows,
+            published: kept.published.max(view.published()),
+            clock,
+            observer: observers,
+            gateway,
+            queue: config.http.request_queue_len,
+        });
+        driver.journals().look_out(reach.standings.clone());
+        let (end, ended) = oneshot::channel();
+        let thread = std::thread::Builder::new()
+            .name("engine".to_owned())
+            .spawn(move || run(driver, end))
+            .map_err(JoinError::Thread)?;
+        let router = Arc::new(Router {
+            local: reach.handle.clone(),
+            standings: reach.standings.clone(),
+            client: nats.client.clone(),
+            known: Arc::default(),
+        });
+        let serving = commands::serve(nats.client.clone(), host_id, reach.handle);
+        let member = members::Serving {
+            host: host_id,
+            role,
+            standings: reach.standings.clone(),
+            step_down: reach.step_down,
+            listen,
+        };
+        let watching = watch(
+            folder.clone(),
+            made.clone(),
+            reach.standings.clone(),
+            nats.clone(),
+            role,
+            told.readiness,
+        );
+        let tasks = vec![
+            tokio::spawn(serving).abort_handle(),
+            tokio::spawn(member.run(nats.client.clone())).abort_handle(),
+            tokio::spawn(watching).abort_handle(),
+        ];
+        tracing::info!(host = %host_id, server = nats.version, "joined the cluster");
+        Ok(Self {
+            commands: router.clone(),
+            positions: router,
+            watches: reach.watches,
+            answers: reach.answers,
+            view,
+            stop: reach.stop,
+            thread,
+            ended,
+            tasks,
+            folder,
+            made,
+            standings: reach.standings,
+        })
+    }
+
+    /// Resolves when the loop has ended without being asked to: a bug.
+    pub async fn failed(&mut self) {
+        let _ = (&mut self.ended).await;
+    }
+
+    /// Hands over what is led here, keeps a snapshot, and closes the view. Blocks.
+    ///
+    /// # Errors
+    /// The view's; nothing acknowledged is lost.
+    pub fn shut_down(self) -> Result<(), StoreError> {
+        let _ = self.stop.send(());
+        if self.thread.join().is_err() {
+            tracing::error!("the engine's thread panicked; please report it");
+        }
+        for task in &self.tasks {
+            task.abort();
+        }
+        save_seen(&self.folder, &self.made, self.standings.shown());
+        self.view.close()
+    }
+}
+
+fn run(
+    driver: ReplicaDriver<NatsJournals, Keeper, ViewRows, MonotonicClock, Observers>,
+    ended: oneshot::Sender<()>,
+) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
+    #[expect(
+        clippy::expect_used,
+        reason = "a current-thread runtime with timers needs nothing"
+    )]
+    let stopped = runtime
+        .expect("a runtime for the engine")
+        .block_on(driver.run());
+    let mut snapshots = stopped.snapshots;
+    if let Some(snapshot) = stopped.host.snapshot() {
+        snapshots.keep(stopped.published, &snapshot);
+    }
+    // Waits for the snapshot.
+    drop(snapshots);
+    let _ = ended.send(());
+}
+
+/// Makes what is missing where this folder has seen nothing yet, and compares all that is
+/// there with what it must be and with what was seen.
+async fn look_at_streams(
+    nats: &Connected,
+    access: &NatsConfig,
+    folder: &Path,
+    known: Option<SeenStreams>,
+) -> Result<([String; 3], Positions), JoinError> {
+    let max = nats.client.server_info().max_payload;
+    if max < MESSAGE_BYTES_MAX {
+        return Err(JoinError::MaxPayload { max });
+    }
+    let wanted = nats::wanted(access.replicas);
+    let set_up = async || nats::set_up(nats, &wanted, known.is_none()).await;
+    for it in nats::until_answered(set_up).await? {
+        if it.created {
+            tracing::info!(stream = it.stream, purpose = it.purpose, "made a stream");
+        }
+    }
+    let mut made = Vec::new();
+    for journal in ParticipantId::ALL {
+        let stream = journal_stream(journal);
+        let look = async || {
+            let found = nats.admin.get_stream(&stream).await;
+            found.map_err(|error| NatsError::jetstream(&stream, error))
+        };
+        let found = nats::until_answered(look).await?;
+        let found = found.cached_info().created.to_string();
+        if let Some(known) = &known
+            && known.made[journal.index()] != found
+        {
+            return Err(JoinError::OtherStream {
+                stream,
+                found,
+                seen: known.made[journal.index()].clone(),
+                folder: folder.to_owned(),
+            });
+        }
+        made.push(found);
+    }
+    let made = <[String; 3]>::try_from(made).unwrap_or_default();
+    let seen = known.map_or([StreamSequence::NONE; 3], |known| known.seen);
+    save_seen(folder, &made, seen);
+    Ok((made, seen))
+}
+
+/// The view, and a snapshot that fits it. Where the view lacks what the snapshot rests on,
+/// the journals are read from their beginning.
+fn open_view(data_dir: &Path, folder: &Path, config: &Config) -> Result<(View, Kept), JoinError> {
+    let options = a4co_store::Options {
+        cache_bytes: config.storage.store_cache_bytes,
+        free_floor_bytes: config.storage.min_free_disk_bytes / 2,
+        ..a4co_store::Options::default()
+    };
+    let opened = View::open(&store_dir(data_dir), options)?;
+    let kept = read_snapshot(folder).filter(|kept| kept.published <= opened.view.applied());
+    let kept = kept.unwrap_or_else(|| {
+        if let Some(reason) = &opened.why_rebuilt {
+            tracing::info!(%reason, "the store is filled from the journals' beginning");
+        }
+        Kept::default()
+    });
+    Ok((opened.view, kept))
+}
+
+fn save_seen(folder: &Path, made: &[String; 3], seen: Positions) {
+    let streams = SeenStreams {
+        made: made.clone(),
+        seen,
+    };
+    if let Err(error) = streams.write(folder) {
+        tracing::warn!(%error, "how far the journals were seen could not be written down");
+    }
+}
+
+/// Tells whether what this process is for can be done, and writes down how far the journals were seen.
+async fn watch(
+    folder: PathBuf,
+    made: [String; 3],
+    standings: Standings,
+    nats: Connected,
+    role: Role,
+    readiness: Arc<Readiness>,
+) {
+    let mut saved = [StreamSequence::NONE; 3];
+    let mut tick = tokio::time::interval(LOOK_EVERY);
+    for turn in 0_u64.. {
+        tick.tick().await;
+        let is_connected =
+            nats.client.connection_state() == async_nats::connection::State::Connected;
+        let is_led = ParticipantId::ALL.into_iter().all(|journal| {
+            let standing = standings.of(journal);
+            let needs_no_leader = !role.may_lead(journal);
+            standing.halted.is_none() && (needs_no_leader || standing.leader != Leader::Nobody)
+        });
+        readiness.set_journal_writable(is_connected && is_led);
+        let shown = standings.shown();
+        if turn % 4 == 0 && shown != saved {
+            saved = shown;
+            let (folder, made) = (folder.clone(), made.clone());
+            let saving = tokio::task::spawn_blocking(move || save_seen(&folder, &made, shown));
+            let _ = saving.await;
+        }
+    }
+}

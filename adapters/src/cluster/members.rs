@@ -1,0 +1,137 @@
+//! What a process tells of itself over NATS, and the hand-over that it is asked for.
+//!
+//! For `a4co nats status` and `a4co step-down`; nothing in the cluster rests on it.
+
+use std::net::SocketAddr;
+
+use a4co_core::ids::ParticipantId;
+use a4co_core::replicated::HostId;
+use a4co_driver::replicated::{Leader, Standings};
+use async_nats::Client;
+use futures_util::StreamExt as _;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use crate::config::Role;
+
+/// Asks every process what it is: each answers with a [`Member`] as JSON.
+#[must_use]
+pub const fn members_subject() -> &'static str {
+    "a4co.members"
+}
+
+/// Asks the leader of the participant that the payload names to hand over. Only that one
+/// answers, with a [`StepDownAnswer`] as JSON.
+pub const STEP_DOWN_SUBJECT: &str = "a4co.step_down";
+
+/// A process, as it sees itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Member {
+    /// This start of the process.
+    pub host: String,
+    /// Where its HTTP API listens.
+    pub listen: String,
+    /// The program's version.
+    pub version: String,
+    /// How it stands to each journal.
+    pub journals: Vec<MemberJournal>,
+}
+
+/// How a process stands to a journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberJournal {
+    /// The participant whose journal it is.
+    pub participant: String,
+    /// It decides and appends.
+    pub leads: bool,
+    /// It would, if nobody else did.
+    pub may_lead: bool,
+    /// The epoch of the last message that it applied.
+    pub epoch: u64,
+    /// The last message that its readers see.
+    pub shown: u64,
+    /// Why its participant has stopped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub halted: Option<String>,
+}
+
+/// What a leader says to a hand-over that it is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StepDownAnswer {
+    /// Who hands over.
+    pub host: String,
+}
+
+/// Answers for this process.
+pub(super) struct Serving {
+    pub(super) host: HostId,
+    pub(super) role: Role,
+    pub(super) standings: Standings,
+    pub(super) step_down: mpsc::UnboundedSender<ParticipantId>,
+    pub(super) listen: SocketAddr,
+}
+
+impl Serving {
+    pub(super) async fn run(self, client: Client) {
+        let subscribed = async {
+            let members = client.subscribe(members_subject()).await?;
+            let step_downs = client.subscribe(STEP_DOWN_SUBJECT).await?;
+            Ok::<_, async_nats::SubscribeError>((members, step_downs))
+        };
+        let (mut members, mut step_downs) = match subscribed.await {
+            Ok(subscribed) => subscribed,
+            Err(error) => {
+                tracing::error!(%error, "this process cannot tell of itself");
+                return;
+            }
+        };
+        loop {
+            let (to, answer) = tokio::select! {
+                message = members.next() => {
+                    let Some(message) = message else { return };
+                    (message.reply, serde_json::to_vec(&self.member()))
+                }
+                message = step_downs.next() => {
+                    let Some(message) = message else { return };
+                    let named = |it: &ParticipantId| it.name().as_bytes() == &message.payload[..];
+                    let Some(journal) = ParticipantId::ALL.into_iter().find(named) else {
+                        continue;
+                    };
+                    if !matches!(self.standings.leader(journal), Leader::Here(_)) {
+                        continue;
+                    }
+                    tracing::info!(%journal, "asked to hand over");
+                    let _ = self.step_down.send(journal);
+                    let host = self.host.to_string();
+                    (message.reply, serde_json::to_vec(&StepDownAnswer { host }))
+                }
+            };
+            if let (Some(to), Ok(answer)) = (to, answer) {
+                let _ = client.publish(to, answer.into()).await;
+            }
+        }
+    }
+
+    fn member(&self) -> Member {
+        let journals = ParticipantId::ALL.map(|journal| {
+            let standing = self.standings.of(journal);
+            MemberJournal {
+                participant: journal.name().to_owned(),
+                leads: matches!(standing.leader, Leader::Here(_)),
+                may_lead: self.role.may_lead(journal),
+                epoch: standing.epoch.get(),
+                shown: standing.shown.get(),
+                halted: standing.halted,
+            }
+        });
+        Member {
+            host: self.host.to_string(),
+            listen: self.listen.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            journals: journals.into(),
+        }
+    }
+}

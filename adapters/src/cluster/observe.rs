@@ -1,0 +1,82 @@
+//! Who is told of what the loop does: metrics, the live feed, readiness and the log.
+
+use std::sync::Arc;
+
+use a4co_core::ids::ParticipantId;
+use a4co_core::replicated::{Alarm, AppendId, ReplicatedHost, Role, StreamSequence};
+use a4co_core::row::Row;
+use a4co_core::time::Timestamp;
+use a4co_driver::replicated::ports::ReplicaObserver;
+use a4co_store::View;
+
+use crate::embedded::MonotonicClock;
+use crate::http::{LiveTap, Readiness};
+use crate::metrics::EngineMetrics;
+
+/// Until the process has caught up, what it reads is history: it is not counted as news.
+pub(super) struct Observers {
+    pub(super) metrics: EngineMetrics,
+    pub(super) live: LiveTap,
+    pub(super) readiness: Arc<Readiness>,
+    pub(super) view: View,
+    pub(super) clock: MonotonicClock,
+    pub(super) newest: Timestamp,
+    pub(super) is_caught_up: bool,
+}
+
+impl ReplicaObserver for Observers {
+    fn published(&mut self, _: u64, _: ParticipantId, _: StreamSequence, rows: &[Row]) {
+        if self.is_caught_up {
+            self.metrics.shown(rows);
+            self.live.committed(rows);
+            return;
+        }
+        for row in rows {
+            if let Row::Order(order) = row {
+                self.newest = self.newest.max(order.created_at);
+            }
+        }
+    }
+
+    fn caught_up(&mut self, host: &ReplicatedHost) {
+        self.is_caught_up = true;
+        let states = (
+            host.order().engine().state(),
+            host.inventory().engine().state(),
+            host.payment().engine().state(),
+        );
+        self.metrics
+            .recovered(states, &self.view, self.clock, self.newest);
+        self.readiness.set_ready();
+        tracing::info!(
+            order = %host.order().position().stream_sequence,
+            inventory = %host.inventory().position().stream_sequence,
+            payment = %host.payment().position().stream_sequence,
+            "caught up with the journals"
+        );
+    }
+
+    fn role(&mut self, journal: ParticipantId, role: Role) {
+        let leads = matches!(role, Role::Leader { .. });
+        self.metrics.leads(journal, leads);
+        match role {
+            Role::Leader { epoch } => tracing::info!(%journal, %epoch, "leading"),
+            Role::Follower => tracing::info!(%journal, "following"),
+        }
+    }
+
+    fn fenced(&mut self, journal: ParticipantId, by: AppendId) {
+        tracing::warn!(%journal, by = %by.host, "another process appended in our place; following it");
+        self.metrics.fenced(journal);
+    }
+
+    fn halted(&mut self, journal: ParticipantId, alarm: &Alarm) {
+        tracing::error!(
+            %journal,
+            %alarm,
+            "the participant has stopped: its journal is not what it was; see docs/NATS.md, \"The journal is not what it was\""
+        );
+        self.metrics.halted(journal);
+        self.readiness.set_journal_writable(false);
+    }
+}

@@ -1,0 +1,151 @@
+//! `a4co serve --nats`: one process of a cluster, from start to an orderly end.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use a4co_driver::ports::Gateway;
+
+use super::{ServeError, asked_to_end, greet, load_catalogue, serve_http};
+use crate::cluster::{Cluster, JoinError, Joining, Told};
+use crate::config::{Config, Role};
+use crate::embedded::{DiskState, ShutdownError};
+use crate::gateway::sandbox::SharedSandbox;
+use crate::http::server::{self, Drained};
+use crate::http::{HttpSettings, HttpState, Phase, Ports, Readiness};
+use crate::metrics::EngineMetrics;
+use crate::nats::{self, Connected, NatsConfig, NatsError};
+
+/// Wait before servers that could not be reached are tried again.
+const CONNECT_AGAIN: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether the process has caught up.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+pub(super) async fn run(
+    config: &Config,
+    access: NatsConfig,
+    with_demo: bool,
+) -> Result<ExitCode, ServeError> {
+    let registry = prometheus::Registry::new();
+    let readiness = Arc::new(Readiness::default());
+    let metrics = EngineMetrics::new(&registry, readiness.clone())?;
+    let settings = HttpSettings {
+        body_timeout: config.http.body_timeout,
+        ..HttpSettings::default()
+    };
+    let state = Arc::new(HttpState::new(settings, readiness.clone(), registry)?);
+    // The door is there from the start, so that probes see a process that catches up.
+    let listener = server::bind(config.listen.socket_addr()).await?;
+    let listen = listener.local_addr().unwrap_or(config.listen.socket_addr());
+    tracing::info!(%listen, "listening");
+    let (close, closed) = tokio::sync::oneshot::channel::<()>();
+    let serving = tokio::spawn(serve_http(listener, state.clone(), config, closed));
+
+    let mut end = std::pin::pin!(asked_to_end());
+    let joining = async {
+        let nats = connected(&access).await?;
+        let gateway = gateway(&nats, &access, config).await?;
+        let joining = Joining {
+            data_dir: config.data_dir.clone(),
+            nats: access.clone(),
+            role: config.nats.role.unwrap_or(Role::All),
+            listen,
+            config: config.clone(),
+        };
+        let told = Told {
+            metrics,
+            live: state.live_tap(),
+            readiness: readiness.clone(),
+            disk: Arc::new(DiskState::default()),
+        };
+        Cluster::join(joining, nats, gateway, told).await
+    };
+    let joined = tokio::select! {
+        joined = joining => joined,
+        () = &mut end => return Ok(ExitCode::SUCCESS),
+    };
+    let mut cluster = match joined {
+        Ok(cluster) => cluster,
+        Err(error) => {
+            drop(close);
+            let _ = serving.await;
+            return Err(error.into());
+        }
+    };
+    state.attach(Ports {
+        engine: cluster.commands.clone(),
+        reads: Arc::new(cluster.view.clone()),
+        watches: cluster.watches.clone(),
+        positions: Some(cluster.positions.clone()),
+    });
+    tokio::spawn(state.run_live_feed());
+    let (commands, view) = (cluster.commands.clone(), cluster.view.clone());
+    let greeting = async {
+        while readiness.phase() == Phase::Recovering {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        if with_demo && view.products().is_empty() {
+            load_catalogue(&*commands).await;
+        }
+        tracing::info!(%listen, "ready");
+        if with_demo {
+            greet(listen);
+        }
+        std::future::pending::<()>().await;
+    };
+    let has_failed = tokio::select! {
+        () = &mut end => false,
+        () = cluster.failed() => true,
+        () = greeting => false,
+    };
+    readiness.set_draining();
+    drop(close);
+    match serving.await {
+        Ok(Drained::Complete) => {}
+        Ok(Drained::CutOff { connections }) => {
+            tracing::warn!(connections, "requests were cut off at the end");
+        }
+        Err(error) => tracing::error!(%error, "the HTTP server panicked"),
+    }
+    if has_failed {
+        return Err(ServeError::Ended);
+    }
+    tokio::task::spawn_blocking(move || cluster.shut_down())
+        .await
+        .map_err(|_| ShutdownError::Panicked)?
+        .map_err(ShutdownError::Store)?;
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Connects, and tries again for as long as the servers cannot be reached.
+async fn connected(access: &NatsConfig) -> Result<Connected, NatsError> {
+    loop {
+        match nats::connect(access, "a4co").await {
+            Err(NatsError::Connect(error)) if may_come(&error) => {
+                tracing::warn!(%error, "the NATS servers cannot be reached; trying again");
+                tokio::time::sleep(CONNECT_AGAIN).await;
+            }
+            ended => return ended,
+        }
+    }
+}
+
+/// Is it worth trying again?
+fn may_come(error: &async_nats::ConnectError) -> bool {
+    use async_nats::ConnectErrorKind as Kind;
+    matches!(error.kind(), Kind::Io | Kind::Dns | Kind::TimedOut)
+}
+
+async fn gateway(
+    nats: &Connected,
+    access: &NatsConfig,
+    config: &Config,
+) -> Result<Arc<dyn Gateway>, JoinError> {
+    let books = nats::sandbox_books(access.replicas);
+    nats::until_answered(async || nats::set_up(nats, std::slice::from_ref(&books), true).await)
+        .await?;
+    let sandbox = SharedSandbox::open(nats.clone(), config.sandbox).await?;
+    Ok(Arc::new(sandbox))
+}

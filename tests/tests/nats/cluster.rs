@@ -1,0 +1,259 @@
+//! Several processes that share their journals: what a client sees of them, whatever
+//! becomes of the process that leads.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use a4co_tests::cluster::{Buyers, Wire, expect_kept, leads};
+use a4co_tests::nats::NatsServer;
+use a4co_tests::shop::{self, expect_end};
+use a4co_tests::{Options, Order, Server, books, until};
+use serde_json::json;
+
+const PARTICIPANTS: [&str; 3] = ["order", "inventory", "payment"];
+
+/// Short, so that a test need not wait long for a take-over.
+pub(crate) const LEASE: Duration = Duration::from_secs(2);
+
+pub(crate) fn options(url: &str) -> Options {
+    Options::new()
+        .flag("--nats", url)
+        .flag("--lease", &format!("{}s", LEASE.as_secs()))
+}
+
+pub(crate) fn addresses(servers: &[Server]) -> Vec<SocketAddr> {
+    servers.iter().map(Server::address).collect()
+}
+
+/// The place of the process that leads.
+pub(crate) fn leader(servers: &[Server], participant: &str) -> usize {
+    until("a leader", || {
+        let place = servers
+            .iter()
+            .position(|server| leads(&server.client(), participant));
+        place.ok_or_else(|| format!("nobody leads {participant}"))
+    })
+}
+
+/// Every process shows the same, and no book contradicts another.
+pub(crate) fn expect_all_to_agree(servers: &[Server], received: &BTreeMap<String, u64>) {
+    let accounts: Vec<_> = servers
+        .iter()
+        .map(|server| books::expect_to_agree(&server.client(), received))
+        .collect();
+    for account in &accounts {
+        assert_eq!(account.by_status, accounts[0].by_status);
+        assert_eq!(account.sold, accounts[0].sold);
+    }
+}
+
+#[test]
+fn one_process_for_each_role_and_any_of_them_answers() {
+    let nats = NatsServer::start(&[]);
+    let servers: Vec<Server> = PARTICIPANTS
+        .iter()
+        .map(|role| options(&nats.url()).flag("--role", role).start())
+        .collect();
+    for (server, role) in servers.iter().zip(PARTICIPANTS) {
+        until("a leader", || {
+            leads(&server.client(), role)
+                .then_some(())
+                .ok_or_else(|| format!("{role} is not led"))
+        });
+    }
+    servers[1].client().stock("cup", 20);
+    let mut sold = 0;
+    for server in &servers {
+        let client = server.client();
+        let confirmed = client.order(&Order::of(&[("cup", 2)]));
+        expect_end(&confirmed, "CONFIRMED", "COMPLETED");
+        sold += 2;
+        let declined = client.order(&Order::of(&[("cup", 1)]).paid_by("pm_card_declined"));
+        expect_end(&declined, "CANCELLED", "COMPENSATED");
+        let late = client.order(&Order::of(&[("cup", 1)]).paid_by("pm_card_timeout"));
+        expect_end(&late, "CONFIRMED", "COMPLETED");
+        sold += 1;
+        let short = client.order(&Order::of(&[("cup", 500)]));
+        expect_end(&short, "FAILED", "FAILED");
+        // What was answered is seen at once, here and, by its position, elsewhere.
+        client.expect_stock("cup", 20 - sold, 0, sold);
+    }
+    // One key is one order, wherever it arrives.
+    let body = Order::of(&[("cup", 1)]);
+    let place = |server: &Server| {
+        let client = server.client();
+        let ask = client.ask("POST", "/api/v1/orders").key("once").wait(10);
+        ask.json(body.body()).send().expect(201)
+    };
+    let first = place(&servers[0]);
+    for server in &servers[1..] {
+        let again = place(server);
+        assert_eq!(shop::id(&again.json()), shop::id(&first.json()));
+        assert!(again.headers.contains_key("idempotency-replayed"));
+    }
+    // A refund goes to the payment's leader.
+    let refunded = servers[0]
+        .client()
+        .refund(shop::id(&first.json()), &json!({}));
+    assert_eq!(refunded.status, 200, "{refunded:?}");
+    let received = BTreeMap::from([("cup".to_owned(), 20)]);
+    expect_all_to_agree(&servers, &received);
+}
+
+#[test]
+fn a_read_that_names_a_position_sees_what_was_written_elsewhere() {
+    let nats = NatsServer::start(&[]);
+    let servers = [options(&nats.url()).start(), options(&nats.url()).start()];
+    servers[0].client().stock("cup", 1_000);
+    for turn in 0..50 {
+        let (writer, reader) = (servers[turn % 2].client(), servers[(turn + 1) % 2].client());
+        let placed = writer.post("/api/v1/orders", Order::of(&[("cup", 1)]).body());
+        let placed = placed.expect(201);
+        let position = placed.headers["a4co-position"].to_str().expect("text");
+        let path = format!("/api/v1/orders/{}", shop::id(&placed.json()));
+        let read = reader.ask("GET", &path).header("a4co-position", position);
+        assert_eq!(read.send().status, 200);
+    }
+    let client = servers[0].client();
+    let ask = |position: &str| {
+        let ask = client.ask("GET", "/api/v1/inventory/products/cup");
+        ask.header("a4co-position", position).send()
+    };
+    assert_eq!(ask("one.two").status, 400);
+    let ahead = ask("999999.0.0");
+    assert_eq!(ahead.status, 503);
+    assert_eq!(ahead.json()["code"], "position_not_reached");
+    assert!(ahead.headers.contains_key("retry-after"));
+}
+
+#[test]
+fn the_leader_is_killed_again_and_again_and_nothing_is_lost() {
+    let nats = NatsServer::start(&[]);
+    let mut servers: Vec<Server> = (0..3).map(|_| options(&nats.url()).start()).collect();
+    servers[0].client().stock("cup", 1_000_000);
+    let buyers = Buyers::start(4, "cup", &addresses(&servers));
+    buyers.expect_more(20);
+    for participant in PARTICIPANTS {
+        let victim = servers.remove(leader(&servers, participant));
+        let options = victim.options().clone();
+        let _ = buyers.slowest();
+        victim.kill();
+        buyers.find(&addresses(&servers));
+        let killed = Instant::now();
+        buyers.expect_more(20);
+        println!(
+            "{participant}: twenty orders after {:?}, the slowest took {:?}",
+            killed.elapsed(),
+            buyers.slowest()
+        );
+        servers.push(options.start());
+        buyers.find(&addresses(&servers));
+        buyers.expect_more(20);
+    }
+    let acknowledged = buyers.stop();
+    for server in &servers {
+        expect_kept(&server.client(), &acknowledged, "cup");
+    }
+    let received = BTreeMap::from([("cup".to_owned(), 1_000_000)]);
+    expect_all_to_agree(&servers, &received);
+}
+
+#[test]
+fn processes_are_replaced_one_after_the_other_and_no_order_waits_for_a_lease() {
+    let nats = NatsServer::start(&[]);
+    // So long that a take-over by silence would be seen.
+    let options = || options(&nats.url()).flag("--lease", "60s");
+    let mut servers: Vec<Server> = (0..2).map(|_| options().start()).collect();
+    servers[0].client().stock("cup", 1_000_000);
+    let buyers = Buyers::start(4, "cup", &addresses(&servers));
+    buyers.expect_more(20);
+    for _ in 0..2 {
+        let first = servers.remove(0);
+        // New work goes elsewhere first, as a load balancer would have it.
+        buyers.find(&addresses(&servers));
+        let status = first.stop();
+        assert!(status.success());
+        buyers.expect_more(20);
+        servers.push(options().start());
+        buyers.find(&addresses(&servers));
+        buyers.expect_more(20);
+    }
+    let slowest = buyers.slowest();
+    assert!(
+        slowest < Duration::from_secs(30),
+        "an order waited for a lease: {slowest:?}"
+    );
+    println!("the slowest order took {slowest:?}");
+    let acknowledged = buyers.stop();
+    expect_kept(&servers[0].client(), &acknowledged, "cup");
+    let received = BTreeMap::from([("cup".to_owned(), 1_000_000)]);
+    expect_all_to_agree(&servers, &received);
+}
+
+#[test]
+fn a_leader_that_sleeps_beyond_its_lease_commits_nothing_when_it_wakes() {
+    let nats = NatsServer::start(&[]);
+    let servers: Vec<Server> = (0..2).map(|_| options(&nats.url()).start()).collect();
+    servers[0].client().stock("cup", 1_000_000);
+    let buyers = Buyers::start(4, "cup", &addresses(&servers));
+    buyers.expect_more(20);
+    for _ in 0..2 {
+        let sleeper = leader(&servers, "order");
+        let other = 1 - sleeper;
+        servers[sleeper].pause();
+        buyers.find(&[servers[other].address()]);
+        until("another leader", || {
+            PARTICIPANTS
+                .iter()
+                .all(|it| leads(&servers[other].client(), it))
+                .then_some(())
+                .ok_or_else(|| "not yet".to_owned())
+        });
+        buyers.expect_more(20);
+        servers[sleeper].go_on();
+        buyers.find(&addresses(&servers));
+        buyers.expect_more(40);
+    }
+    let acknowledged = buyers.stop();
+    for server in &servers {
+        expect_kept(&server.client(), &acknowledged, "cup");
+    }
+    let received = BTreeMap::from([("cup".to_owned(), 1_000_000)]);
+    expect_all_to_agree(&servers, &received);
+}
+
+#[test]
+fn a_process_that_is_cut_off_takes_nothing_and_catches_up() {
+    let nats = NatsServer::start(&[]);
+    let wire = Wire::to(nats.port());
+    let cut_off = options(&wire.nats_url()).start();
+    until("a leader", || {
+        leads(&cut_off.client(), "order")
+            .then_some(())
+            .ok_or_else(|| "not yet".to_owned())
+    });
+    let servers = [cut_off, options(&nats.url()).start()];
+    servers[0].client().stock("cup", 1_000_000);
+    let buyers = Buyers::start(4, "cup", &addresses(&servers));
+    buyers.expect_more(20);
+    wire.cut();
+    until("a process that says that it takes no orders", || {
+        let ready = servers[0].client().get("/health/ready").status;
+        (ready == 503)
+            .then_some(())
+            .ok_or_else(|| format!("it answers {ready}"))
+    });
+    buyers.find(&[servers[1].address()]);
+    buyers.expect_more(40);
+    assert!(leads(&servers[1].client(), "order"));
+    wire.mend();
+    buyers.find(&addresses(&servers));
+    buyers.expect_more(40);
+    let acknowledged = buyers.stop();
+    for server in &servers {
+        expect_kept(&server.client(), &acknowledged, "cup");
+    }
+    let received = BTreeMap::from([("cup".to_owned(), 1_000_000)]);
+    expect_all_to_agree(&servers, &received);
+}
