@@ -8,8 +8,13 @@ use crate::format::{
 use crate::layout::segment_name;
 use crate::planted::planted;
 
-/// Read ahead by this much; a longer record is read whole.
+/// Read ahead by this much at first, and by twice as much each time up to [`READ_BYTES`]:
+/// whoever wants the last record pays for no more than that. A longer record is read whole.
+const READ_BYTES_FIRST: usize = 16 * 1024;
+/// Read ahead by this much at most.
 const READ_BYTES: usize = 256 * 1024;
+/// A tail is looked at in pieces of this size for as long as it is zeros.
+const TAIL_BYTES: usize = 16 * 1024;
 
 /// What stands at the next record's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +51,8 @@ pub(crate) struct SegmentReader<D: Disk> {
     last_record: Option<u64>,
     buffer: Vec<u8>,
     buffer_offset: u64,
+    /// How much the next read takes, in bytes.
+    read_ahead: usize,
     payload: core::ops::Range<usize>,
 }
 
@@ -88,6 +95,7 @@ impl<D: Disk> SegmentReader<D> {
             last_record: None,
             buffer: Vec::new(),
             buffer_offset: 0,
+            read_ahead: READ_BYTES_FIRST,
             payload: 0..0,
         })
     }
@@ -179,6 +187,9 @@ impl<D: Disk> SegmentReader<D> {
     /// Says what the bytes from the next record's place to the end are, after
     /// [`Step::NoRecord`].
     pub(crate) fn tail(&self) -> Result<Tail, ReadError> {
+        if self.is_zero_to_the_end()? {
+            return Ok(Tail::Clean);
+        }
         let length = usize::try_from(self.header.segment_bytes - self.offset).unwrap_or_default();
         let mut rest = vec![0; length];
         let read = self.file.read_at(self.offset, &mut rest)?;
@@ -199,6 +210,24 @@ impl<D: Disk> SegmentReader<D> {
             });
         }
         Ok(Tail::Torn { bytes: end as u64 })
+    }
+
+    fn is_zero_to_the_end(&self) -> Result<bool, ReadError> {
+        let length = self.header.segment_bytes - self.offset;
+        let mut piece =
+            vec![0; usize::try_from(length).map_or(TAIL_BYTES, |it| it.min(TAIL_BYTES))];
+        let mut offset = self.offset;
+        while offset < self.header.segment_bytes {
+            let read = self.file.read_at(offset, &mut piece)?;
+            if !is_zero(&piece[..read]) {
+                return Ok(false);
+            }
+            if read == 0 {
+                break;
+            }
+            offset += read as u64;
+        }
+        Ok(true)
     }
 
     /// The first intact record, at any place where one can begin, that this log could
@@ -233,7 +262,10 @@ impl<D: Disk> SegmentReader<D> {
         {
             return Ok(Some(at));
         }
-        self.buffer.resize(length.max(READ_BYTES), 0);
+        let rest = usize::try_from(self.header.segment_bytes - self.offset).unwrap_or(usize::MAX);
+        let ahead = self.read_ahead.min(rest);
+        self.read_ahead = (2 * self.read_ahead).min(READ_BYTES);
+        self.buffer.resize(length.max(ahead), 0);
         self.buffer_offset = self.offset;
         let read = self.file.read_at(self.offset, &mut self.buffer)?;
         self.buffer.truncate(read);

@@ -60,7 +60,8 @@ impl<D: Disk> Shared<D> {
 /// Fills a part of a file with real zeros: blocks that are only reserved (`fallocate`)
 /// make every first sync of them write metadata too, which halves the commits a second.
 pub(crate) fn write_zeros<F: DiskFile>(file: &F, from: u64, to: u64) -> Result<(), DiskError> {
-    let zeros = vec![0; ZERO_BYTES];
+    let length = usize::try_from(to.saturating_sub(from)).unwrap_or(ZERO_BYTES);
+    let zeros = vec![0; length.min(ZERO_BYTES)];
     let mut offset = from;
     while offset < to {
         let count = usize::try_from(to - offset)
