@@ -6,11 +6,12 @@
 //! reached the platter: [`SimDisk::crash`] chooses, from nothing but its seed. No clock,
 //! no threads of its own, no order of hashing.
 
+mod content;
 mod state;
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use self::content::{Content, Sectors};
 use self::state::{Inode, NameChange, State, Verdict, after, blocks, io_error, power_off};
 use crate::disk::{Disk, DiskError, DiskFile};
 
@@ -92,7 +93,7 @@ impl SimDisk {
         };
         let mut changed = false;
         for content in [&mut inode.cached, &mut inode.durable] {
-            if let Some(byte) = content.get_mut(at) {
+            if let Some(byte) = content.byte_mut(at) {
                 *byte ^= mask;
                 changed = true;
             }
@@ -106,8 +107,9 @@ impl SimDisk {
         let Some(inode) = state.inode_named(name) else {
             return false;
         };
-        inode.cached.truncate(length);
-        inode.durable.truncate(length);
+        for content in [&mut inode.cached, &mut inode.durable] {
+            content.resize(length.min(content.len()));
+        }
         true
     }
 
@@ -116,7 +118,7 @@ impl SimDisk {
     pub fn content(&self, name: &str) -> Option<Vec<u8>> {
         self.state()
             .inode_named(name)
-            .map(|inode| inode.cached.clone())
+            .map(|inode| inode.cached.to_vec())
     }
 
     /// Puts a durable file in place, without counting as an operation.
@@ -126,9 +128,9 @@ impl SimDisk {
         state.inodes.insert(
             number,
             Inode {
-                cached: content.to_vec(),
-                durable: content.to_vec(),
-                dirty_sectors: BTreeSet::new(),
+                cached: Content::from_bytes(content),
+                durable: Content::from_bytes(content),
+                dirty_sectors: Sectors::default(),
             },
         );
         state.cached_names.insert(name.to_owned(), number);
@@ -325,7 +327,7 @@ impl Disk for SimDisk {
     fn free_bytes(&self) -> Result<u64, DiskError> {
         let state = self.state();
         state.check_power("the folder", "measure")?;
-        Ok(state.capacity_bytes.saturating_sub(state.used_bytes()))
+        Ok(state.free_bytes())
     }
 }
 
@@ -373,11 +375,14 @@ impl DiskFile for SimFile {
         let mut state = self.disk.state();
         self.check(&state, "read")?;
         let at = self.position(offset)?;
-        let content = &self.inode(&mut state)?.cached;
-        let rest = content.get(at..).unwrap_or_default();
-        let count = rest.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&rest[..count]);
-        Ok(count)
+        Ok(self.inode(&mut state)?.cached.read(at, buffer))
+    }
+
+    fn is_zero(&self, from: u64, to: u64) -> Result<bool, DiskError> {
+        let mut state = self.disk.state();
+        self.check(&state, "read")?;
+        let (from, to) = (self.position(from)?, self.position(to)?);
+        Ok(self.inode(&mut state)?.cached.is_zero(from, to))
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
@@ -392,7 +397,7 @@ impl DiskFile for SimFile {
             Verdict::PowerCut => (bytes.len(), Err(power_off("write", &self.name))),
             Verdict::Fail(fault) => (bytes.len() / 2, Err(fault.error("write", &self.name))),
         };
-        let free = state.capacity_bytes.saturating_sub(state.used_bytes());
+        let free = state.free_bytes();
         let inode = self.inode(&mut state)?;
         let room = (blocks(inode.cached.len()) + free).saturating_sub(offset);
         if (count as u64) > room {
@@ -430,7 +435,7 @@ impl DiskFile for SimFile {
         self.check_write(&state, "resize")?;
         let length_bytes = self.position(length)?;
         let cut = state.begin_whole(&self.name, "resize")?;
-        let free = state.capacity_bytes.saturating_sub(state.used_bytes());
+        let free = state.free_bytes();
         let inode = self.inode(&mut state)?;
         if blocks(length_bytes) > blocks(inode.cached.len()) + free {
             return Err(SimFault::Full.error("resize", &self.name));

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
+use super::content::{Content, Sectors};
 use super::{SECTOR_BYTES, SimFault};
 use crate::disk::DiskError;
 
@@ -32,9 +33,9 @@ pub(super) struct State {
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Inode {
-    pub(super) cached: Vec<u8>,
-    pub(super) durable: Vec<u8>,
-    pub(super) dirty_sectors: BTreeSet<usize>,
+    pub(super) cached: Content,
+    pub(super) durable: Content,
+    pub(super) dirty_sectors: Sectors,
 }
 
 #[derive(Clone, Debug)]
@@ -132,6 +133,15 @@ impl State {
             .filter_map(|number| self.inodes.get(number))
             .map(|inode| blocks(inode.cached.len()))
             .sum()
+    }
+
+    /// What may still be written to new blocks. A disk without a limit is not measured at
+    /// every write, and half of the number is more than any run writes.
+    pub(super) fn free_bytes(&self) -> u64 {
+        match self.capacity_bytes {
+            u64::MAX => u64::MAX / 2,
+            capacity => capacity.saturating_sub(self.used_bytes()),
+        }
     }
 
     pub(super) fn crash(&mut self, seed: &mut u64) {
@@ -264,21 +274,21 @@ impl Inode {
         if end > self.cached.len() {
             self.resize(end);
         }
-        self.cached[at..end].copy_from_slice(bytes);
+        self.cached.write(at, bytes);
         if !bytes.is_empty() {
             self.dirty_sectors
-                .extend(at / SECTOR_BYTES..=(end - 1) / SECTOR_BYTES);
+                .add(at / SECTOR_BYTES, (end - 1) / SECTOR_BYTES);
         }
     }
 
     pub(super) fn resize(&mut self, length: usize) {
         let shorter = length.min(self.cached.len());
-        self.cached.resize(length, 0);
+        self.cached.resize(length);
         if shorter < length.max(self.durable.len()) {
             // What was cut off must come back as zeros, not as what it was.
             let end = length.max(self.durable.len());
             self.dirty_sectors
-                .extend(shorter / SECTOR_BYTES..=end.saturating_sub(1) / SECTOR_BYTES);
+                .add(shorter / SECTOR_BYTES, end.saturating_sub(1) / SECTOR_BYTES);
         }
     }
 
@@ -289,17 +299,12 @@ impl Inode {
     /// Brings the dirty sectors of this range, and the length, to the platter.
     pub(super) fn write_back(&mut self, at: usize, count: usize) {
         let length = self.cached.len();
-        self.durable.resize(length, 0);
-        let sectors = at / SECTOR_BYTES..(at + count).div_ceil(SECTOR_BYTES);
-        let (now, later) = std::mem::take(&mut self.dirty_sectors)
-            .into_iter()
-            .partition(|sector| sectors.contains(sector));
-        self.dirty_sectors = later;
-        let now: BTreeSet<usize> = now;
-        for sector in now {
+        self.durable.resize(length);
+        let end = (at + count).div_ceil(SECTOR_BYTES);
+        for sector in self.dirty_sectors.take(at / SECTOR_BYTES, end) {
             let from = (sector * SECTOR_BYTES).min(length);
             let to = ((sector + 1) * SECTOR_BYTES).min(length);
-            self.durable[from..to].copy_from_slice(&self.cached[from..to]);
+            self.durable.copy(&self.cached, from, to);
         }
     }
 
@@ -315,8 +320,8 @@ impl Inode {
                 shorter + usize::try_from(next_random(seed) % between).unwrap_or(0)
             }
         };
-        self.durable.resize(length, 0);
-        for sector in std::mem::take(&mut self.dirty_sectors) {
+        self.durable.resize(length);
+        for sector in self.dirty_sectors.take_all() {
             let arrives = match kind {
                 0 => false,
                 1 => true,
@@ -327,9 +332,9 @@ impl Inode {
                 .min(length)
                 .min(self.cached.len());
             if arrives && from < to {
-                self.durable[from..to].copy_from_slice(&self.cached[from..to]);
+                self.durable.copy(&self.cached, from, to);
             }
         }
-        self.cached.clone_from(&self.durable);
+        self.cached = self.durable.clone();
     }
 }
