@@ -7,6 +7,8 @@ use std::io;
 
 use thiserror::Error;
 
+use crate::format::is_zero;
+
 /// One data folder. Names are plain file names in it, without `/`. A clone is another
 /// handle to the same folder.
 pub trait Disk: Clone + Send + Sync + 'static {
@@ -66,6 +68,9 @@ pub trait Disk: Clone + Send + Sync + 'static {
     fn free_bytes(&self) -> Result<u64, DiskError>;
 }
 
+/// [`DiskFile::is_zero`] reads in pieces of this size.
+const ZERO_PIECE_BYTES: usize = 16 * 1024;
+
 /// One open file of a [`Disk`].
 pub trait DiskFile: Send + 'static {
     /// The length in bytes.
@@ -87,6 +92,28 @@ pub trait DiskFile: Send + 'static {
     /// # Errors
     /// See [`DiskError`]; nothing has changed.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, DiskError>;
+
+    /// Whether all there is from `from` to `to`, or to the file's end, is zeros. A disk
+    /// that knows this without reading may say so.
+    ///
+    /// # Errors
+    /// See [`DiskError`]; nothing has changed.
+    fn is_zero(&self, from: u64, to: u64) -> Result<bool, DiskError> {
+        let mut piece = [0; ZERO_PIECE_BYTES];
+        let mut offset = from;
+        while offset < to {
+            let count = usize::try_from(to - offset).unwrap_or(ZERO_PIECE_BYTES);
+            let read = self.read_at(offset, &mut piece[..count.min(ZERO_PIECE_BYTES)])?;
+            if read == 0 {
+                break;
+            }
+            if !is_zero(&piece[..read]) {
+                return Ok(false);
+            }
+            offset += read as u64;
+        }
+        Ok(true)
+    }
 
     /// Writes all the bytes. Durable only after [`DiskFile::sync_data`].
     ///

@@ -22,6 +22,8 @@ pub struct Journal<D: Disk> {
     shared: Arc<Shared<D>>,
     segment: Segment<D>,
     position: Position,
+    /// The first record of the segment from which on opening has hashed all of them.
+    hashed_from: u64,
     buffer: Vec<u8>,
     is_stopped: bool,
     _lock: D::Lock,
@@ -49,7 +51,7 @@ impl<D: Disk> Journal<D> {
     pub(crate) fn new(
         shared: Arc<Shared<D>>,
         segment: Segment<D>,
-        position: Position,
+        (position, hashed_from): (Position, u64),
         lock: D::Lock,
     ) -> Self {
         shared
@@ -59,6 +61,7 @@ impl<D: Disk> Journal<D> {
             shared,
             segment,
             position,
+            hashed_from,
             buffer: Vec::new(),
             is_stopped: false,
             _lock: lock,
@@ -257,10 +260,11 @@ impl<D: Disk> Journal<D> {
         self.retainer().retain(keep)
     }
 
-    /// Reads this log.
+    /// Reads this log. What was hashed when it was opened, or has been written since, is
+    /// only checked by its checksums.
     #[must_use]
     pub fn reader(&self) -> Reader<D> {
-        Reader::over(self.shared.disk.clone())
+        Reader::over(self.shared.disk.clone(), self.hashed_from)
     }
 
     /// The records from this sequence on: [`Reader::read_from`].

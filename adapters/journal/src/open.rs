@@ -8,7 +8,7 @@ use crate::disk::{Disk, DiskError, DiskFile};
 use crate::error::{AppendError, Damage, DamageKind, OpenError, ReadError};
 use crate::format::{
     DEFAULT_SEGMENT_BYTES, HEADER_BLOCK_BYTES, MAX_SEGMENT_BYTES, MIN_SEGMENT_BYTES, Position,
-    SegmentHeader, is_zero,
+    SegmentHeader,
 };
 use crate::journal::{Journal, Segment, make_segment};
 use crate::layout::{Layout, SPARE, segment_name};
@@ -100,7 +100,10 @@ impl<D: Disk> Journal<D> {
         // person will have to look at.
         check_files(&disk, &layout)?;
         let (snapshot, damaged_snapshots) = newest_snapshot(&disk, &layout)?;
-        let end = scan(&disk, &layout, snapshot.as_ref())?;
+        let (end, hashed_from) = match scan(&disk, &layout, snapshot.as_ref())? {
+            Some((end, hashed_from)) => (Some(end), hashed_from),
+            None => (None, 1),
+        };
 
         let shared = Shared::new(disk, options.segment_bytes, options.milestones);
         clear_leftovers(&shared.disk, &layout)?;
@@ -123,7 +126,7 @@ impl<D: Disk> Journal<D> {
             torn_tail,
         };
         Ok((
-            Self::new(Arc::new(shared), segment, position, lock),
+            Self::new(Arc::new(shared), segment, (position, hashed_from), lock),
             recovered,
         ))
     }
@@ -155,12 +158,13 @@ fn check_files<D: Disk>(disk: &D, layout: &Layout) -> Result<(), ReadError> {
     Ok(())
 }
 
-/// Reads from the newest snapshot to the end of the log. None: there is no log yet.
+/// Reads from the newest snapshot to the end of the log. With the first record that was
+/// read: that of a segment. None: there is no log yet.
 fn scan<D: Disk>(
     disk: &D,
     layout: &Layout,
     snapshot: Option<&Snapshot>,
-) -> Result<Option<Records<D>>, ReadError> {
+) -> Result<Option<(Records<D>, u64)>, ReadError> {
     if layout.is_empty() {
         return Ok(None);
     }
@@ -173,6 +177,7 @@ fn scan<D: Disk>(
         }
         None => Records::open_oldest(disk.clone())?,
     };
+    let first = (records.segment()).map_or(1, |segment| segment.header().first);
     while records.advance()?.is_some() {}
     let last = records.position().sequence;
     // By the name alone, since a damaged snapshot too was taken of records that were
@@ -183,7 +188,7 @@ fn scan<D: Disk>(
         let kind = DamageKind::LogTooShort { last };
         return Err(ReadError::damaged(file.name(), 0, file.sequence, kind));
     }
-    Ok(Some(records))
+    Ok(Some((records, first)))
 }
 
 fn clear_leftovers<D: Disk>(disk: &D, layout: &Layout) -> Result<(), DiskError> {
@@ -200,10 +205,7 @@ fn keep_spare<D: Disk>(shared: &Shared<D>) -> Result<bool, DiskError> {
     if is_usable {
         // Its header may be that of a crash while it was being taken; what comes after
         // must be zeros, or the end of a later log would not be seen.
-        let length = usize::try_from(shared.segment_bytes - HEADER_BLOCK_BYTES);
-        let mut rest = vec![0; length.unwrap_or_default()];
-        file.read_at(HEADER_BLOCK_BYTES, &mut rest)?;
-        is_usable = is_zero(&rest);
+        is_usable = file.is_zero(HEADER_BLOCK_BYTES, shared.segment_bytes)?;
     }
     if !is_usable {
         shared.disk.remove(SPARE)?;

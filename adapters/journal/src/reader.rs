@@ -35,6 +35,8 @@ pub struct Recovery<D: Disk> {
 #[derive(Clone, Debug)]
 pub struct Reader<D: Disk> {
     disk: D,
+    /// See [`SegmentReader::hashed_from`].
+    hashed_from: u64,
 }
 
 impl<D: Disk> Reader<D> {
@@ -47,15 +49,15 @@ impl<D: Disk> Reader<D> {
         if Layout::read(&disk)?.copy_is_unfinished {
             return Err(ReadError::UnfinishedCopy);
         }
-        Ok(Self { disk })
+        Ok(Self::over(disk, u64::MAX))
     }
 
     pub(crate) fn disk(&self) -> &D {
         &self.disk
     }
 
-    pub(crate) fn over(disk: D) -> Self {
-        Self { disk }
+    pub(crate) fn over(disk: D, hashed_from: u64) -> Self {
+        Self { disk, hashed_from }
     }
 
     /// The records from this sequence on (at least 1), as far as they go now.
@@ -64,7 +66,8 @@ impl<D: Disk> Reader<D> {
     /// [`ReadError::Removed`] when retention has removed it, or the disk's error; the
     /// iterator's items have errors of their own, after which it ends.
     pub fn read_from(&self, sequence: u64) -> Result<Records<D>, ReadError> {
-        Records::open(self.disk.clone(), sequence.max(1))
+        let records = Records::open(self.disk.clone(), sequence.max(1))?;
+        Ok(records.hashed_from(self.hashed_from))
     }
 
     /// The sequence of the base: the history after it can be rebuilt, that before it has
@@ -133,7 +136,8 @@ impl<D: Disk> Reader<D> {
             .as_ref()
             .map_or(0, |snapshot| snapshot.position.sequence)
             + 1;
-        let mut records = Records::open(self.disk.clone(), from)?;
+        let records = Records::open(self.disk.clone(), from)?;
+        let mut records = records.hashed_from(self.hashed_from);
         if let Some(snapshot) = &snapshot {
             records.expect(snapshot.position);
         }
@@ -196,6 +200,8 @@ pub struct Records<D: Disk> {
     segment: Option<SegmentReader<D>>,
     /// The first record to hand out: those before it are read for the chain alone.
     from: u64,
+    /// See [`SegmentReader::hashed_from`].
+    hashed_from: u64,
     /// A place where the chain hash is known from elsewhere (a snapshot).
     known: Option<Position>,
     is_done: bool,
@@ -233,6 +239,7 @@ impl<D: Disk> Records<D> {
             disk,
             segment,
             from,
+            hashed_from: u64::MAX,
             known: None,
             is_done: false,
             tail: Tail::Clean,
@@ -247,6 +254,12 @@ impl<D: Disk> Records<D> {
             return Err(missing_before(&disk, first));
         }
         Self::open(disk, first)
+    }
+
+    fn hashed_from(mut self, sequence: u64) -> Self {
+        self.hashed_from = sequence;
+        self.segment = self.segment.map(|segment| segment.hashed_from(sequence));
+        self
     }
 
     /// Fails at this place unless the chain hash there is this one.
@@ -373,7 +386,7 @@ impl<D: Disk> Records<D> {
                 Err(other) => return Err(other),
             };
             check_link(segment, &next)?;
-            self.segment = Some(next);
+            self.segment = Some(next.hashed_from(self.hashed_from));
             return Ok(true);
         }
         let tail = segment.tail()?;

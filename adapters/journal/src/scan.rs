@@ -13,8 +13,6 @@ use crate::planted::planted;
 const READ_BYTES_FIRST: usize = 16 * 1024;
 /// Read ahead by this much at most.
 const READ_BYTES: usize = 256 * 1024;
-/// A tail is looked at in pieces of this size for as long as it is zeros.
-const TAIL_BYTES: usize = 16 * 1024;
 
 /// What stands at the next record's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +48,12 @@ pub(crate) struct SegmentReader<D: Disk> {
     /// Where the last record that was read begins, if one was.
     last_record: Option<u64>,
     buffer: Vec<u8>,
+    /// How much of the buffer is of the file, and from where on.
+    filled: usize,
     buffer_offset: u64,
+    /// From here on this process has hashed the records before, or has written them: their
+    /// checksums show that they still are what they were.
+    hashed_from: u64,
     /// How much the next read takes, in bytes.
     read_ahead: usize,
     payload: core::ops::Range<usize>,
@@ -95,9 +98,17 @@ impl<D: Disk> SegmentReader<D> {
             last_record: None,
             buffer: Vec::new(),
             buffer_offset: 0,
+            filled: 0,
+            hashed_from: u64::MAX,
             read_ahead: READ_BYTES_FIRST,
             payload: 0..0,
         })
+    }
+
+    /// The records from this sequence on, the first of a segment, need not be hashed again.
+    pub(crate) fn hashed_from(mut self, sequence: u64) -> Self {
+        self.hashed_from = sequence;
+        self
     }
 
     pub(crate) fn header(&self) -> &SegmentHeader {
@@ -126,7 +137,7 @@ impl<D: Disk> SegmentReader<D> {
 
     /// Forgets what was read ahead, because a writer may have written there since.
     pub(crate) fn forget(&mut self) {
-        self.buffer.clear();
+        self.filled = 0;
         self.payload = 0..0;
     }
 
@@ -157,7 +168,15 @@ impl<D: Disk> SegmentReader<D> {
         // From here on it is a whole record that somebody wrote: no interrupted write
         // looks like this, so whatever does not fit is damage.
         let payload = RECORD_HEADER_BYTES..RECORD_HEADER_BYTES + head.payload_bytes;
-        let next = self.position.then(&record[payload]);
+        let sequence = self.position.sequence + 1;
+        let next = if sequence >= self.hashed_from {
+            Position {
+                sequence,
+                chain_hash: head.chain_hash,
+            }
+        } else {
+            self.position.then(&record[payload])
+        };
         let kind = if head.sequence != next.sequence {
             DamageKind::Sequence {
                 found: head.sequence,
@@ -187,7 +206,8 @@ impl<D: Disk> SegmentReader<D> {
     /// Says what the bytes from the next record's place to the end are, after
     /// [`Step::NoRecord`].
     pub(crate) fn tail(&self) -> Result<Tail, ReadError> {
-        if self.is_zero_to_the_end()? {
+        // Almost always so, and seen without a copy of what may be a whole segment.
+        if self.file.is_zero(self.offset, self.header.segment_bytes)? {
             return Ok(Tail::Clean);
         }
         let length = usize::try_from(self.header.segment_bytes - self.offset).unwrap_or_default();
@@ -210,24 +230,6 @@ impl<D: Disk> SegmentReader<D> {
             });
         }
         Ok(Tail::Torn { bytes: end as u64 })
-    }
-
-    fn is_zero_to_the_end(&self) -> Result<bool, ReadError> {
-        let length = self.header.segment_bytes - self.offset;
-        let mut piece =
-            vec![0; usize::try_from(length).map_or(TAIL_BYTES, |it| it.min(TAIL_BYTES))];
-        let mut offset = self.offset;
-        while offset < self.header.segment_bytes {
-            let read = self.file.read_at(offset, &mut piece)?;
-            if !is_zero(&piece[..read]) {
-                return Ok(false);
-            }
-            if read == 0 {
-                break;
-            }
-            offset += read as u64;
-        }
-        Ok(true)
     }
 
     /// The first intact record, at any place where one can begin, that this log could
@@ -258,18 +260,21 @@ impl<D: Disk> SegmentReader<D> {
     fn fill(&mut self, length: usize) -> Result<Option<usize>, ReadError> {
         if let Some(at) = self.offset.checked_sub(self.buffer_offset)
             && let Ok(at) = usize::try_from(at)
-            && at + length <= self.buffer.len()
+            && at + length <= self.filled
         {
             return Ok(Some(at));
         }
         let rest = usize::try_from(self.header.segment_bytes - self.offset).unwrap_or(usize::MAX);
         let ahead = self.read_ahead.min(rest);
         self.read_ahead = (2 * self.read_ahead).min(READ_BYTES);
-        self.buffer.resize(length.max(ahead), 0);
+        let wanted = length.max(ahead);
+        if self.buffer.len() < wanted {
+            self.buffer.resize(wanted, 0);
+        }
         self.buffer_offset = self.offset;
-        let read = self.file.read_at(self.offset, &mut self.buffer)?;
-        self.buffer.truncate(read);
         self.payload = 0..0;
-        Ok((read >= length).then_some(0))
+        self.filled = 0;
+        self.filled = (self.file).read_at(self.offset, &mut self.buffer[..wanted])?;
+        Ok((self.filled >= length).then_some(0))
     }
 }

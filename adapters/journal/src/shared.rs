@@ -6,7 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::disk::{Disk, DiskError, DiskFile};
 
 /// Zeros are written in pieces of this size.
-const ZERO_BYTES: usize = 256 * 1024;
+const ZERO_BYTES: usize = 64 * 1024;
+static ZEROS: [u8; ZERO_BYTES] = [0; ZERO_BYTES];
 
 pub(crate) struct Shared<D: Disk> {
     pub(crate) disk: D,
@@ -60,14 +61,12 @@ impl<D: Disk> Shared<D> {
 /// Fills a part of a file with real zeros: blocks that are only reserved (`fallocate`)
 /// make every first sync of them write metadata too, which halves the commits a second.
 pub(crate) fn write_zeros<F: DiskFile>(file: &F, from: u64, to: u64) -> Result<(), DiskError> {
-    let length = usize::try_from(to.saturating_sub(from)).unwrap_or(ZERO_BYTES);
-    let zeros = vec![0; length.min(ZERO_BYTES)];
     let mut offset = from;
     while offset < to {
         let count = usize::try_from(to - offset)
             .unwrap_or(ZERO_BYTES)
             .min(ZERO_BYTES);
-        file.write_at(offset, &zeros[..count])?;
+        file.write_at(offset, &ZEROS[..count])?;
         offset += count as u64;
     }
     Ok(())

@@ -396,6 +396,36 @@ fn without_an_intact_snapshot_history_that_was_let_go_is_refused() {
     assert!(matches!(found.kind, DamageKind::MissingSegment { .. }));
 }
 
+/// What was hashed when the log was opened is not hashed again, and all the same nothing
+/// else than what was appended is read.
+#[test]
+fn damage_that_comes_after_opening_is_found_by_the_next_reading() {
+    let log = log();
+    for (name, start, end) in &log.places {
+        for offset in (*start..*end).step_by(7) {
+            let disk = log.disk.duplicate();
+            let (journal, _) = Journal::open(disk.clone(), small()).unwrap();
+            assert!(disk.corrupt(name, offset, 0x20));
+            let mut records = journal.reader().recover_from_newest().unwrap().records;
+            let mut read = 0;
+            let ended = loop {
+                match records.advance() {
+                    Ok(Some(sequence)) => {
+                        assert_eq!(*records.payload(), log.payloads[read]);
+                        read += 1;
+                        assert_eq!(sequence, read as u64);
+                    }
+                    Ok(None) => break None,
+                    Err(error) => break Some(error),
+                }
+            };
+            let is_last = Some(&(name.clone(), *start, *end)) == log.places.last();
+            assert!(read < log.payloads.len(), "{name} at {offset}");
+            assert_eq!(ended.is_none(), is_last, "{name} at {offset}: {ended:?}");
+        }
+    }
+}
+
 #[test]
 fn a_damaged_snapshot_never_becomes_the_base() {
     let mut driver = Driver::sim();
