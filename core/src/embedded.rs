@@ -248,8 +248,14 @@ impl EmbeddedHost {
         .min()
     }
 
-    /// The state as the log holds it; `None` while something decided is not durable, or
-    /// a fetched row is in use.
+    /// Whether the state is what the log holds: everything decided is durable, and no
+    /// fetched row is in use. Then the engines' states can be looked at without a copy.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.order.is_settled() && self.inventory.is_settled() && self.payment.is_settled()
+    }
+
+    /// The state as the log holds it; `None` unless it [is settled](Self::is_settled).
     #[must_use]
     pub fn snapshot(&self) -> Option<Snapshot> {
         Some(Snapshot {

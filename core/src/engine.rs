@@ -383,10 +383,17 @@ impl<P: Participant> Engine<P> {
         self.leave();
     }
 
-    /// The state as the journal holds it; `None` while something decided is not durable.
+    /// Whether the state is what the journal holds: everything decided is durable, and no
+    /// fetched row is in use.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.durable == self.decided && self.borrowed.is_empty()
+    }
+
+    /// The state as the journal holds it; `None` unless it [is settled](Self::is_settled).
     #[must_use]
     pub fn part(&self) -> Option<Part<P::State>> {
-        (self.durable == self.decided && self.borrowed.is_empty()).then(|| Part {
+        self.is_settled().then(|| Part {
             state: self.state.clone(),
             last: self.decided,
             decided_at: self.decided_at,

@@ -17,9 +17,9 @@ use a4co_core::invariants::{
     self, OrderView, Phase, StockSum, Violation, payment_is_final, reservation_is_final,
     terminal_is_final,
 };
-use a4co_core::inventory::{Product, Reservation, ReservationStatus};
-use a4co_core::order::Order;
-use a4co_core::payment::Payment;
+use a4co_core::inventory::{InventoryState, Product, Reservation, ReservationStatus};
+use a4co_core::order::{Order, OrderState};
+use a4co_core::payment::{Payment, PaymentState};
 use a4co_core::record::{self, Frame, Record, Snapshot};
 use a4co_core::row::{Row, RowKey};
 use a4co_core::settings::Settings;
@@ -33,23 +33,81 @@ pub use replies::Asked;
 /// Rows by key; a row is shared by all who know it.
 pub type Rows = BTreeMap<RowKey, Rc<Row>>;
 
+/// The rows that one record changed, in the order in which engines show them: each key once.
+pub type Changed = Vec<(RowKey, Rc<Row>)>;
+
 /// The auditor.
 #[derive(Debug)]
 pub struct Audit {
     /// Every durable record.
     pub records: Vec<Box<[u8]>>,
+    /// The same, decoded: whoever has read the same bytes need not decode them again.
+    pub decoded: Vec<Rc<Record>>,
     /// Every row as of the last durable record, those that have left memory too.
     pub rows: Rows,
     /// The model of its own.
     pub ledger: Ledger,
     /// What the engine has still to publish of the last record.
-    pub unpublished: Option<BTreeMap<RowKey, Rc<Row>>>,
+    pub unpublished: Option<Changed>,
     /// Events seen.
     pub events: u64,
     replica: EmbeddedHost,
     sums: BTreeMap<ProductId, StockSum>,
     replies: replies::Replies,
     heads: [Sequence; 3],
+}
+
+/// The three states, as of which event each, looked at where they are.
+#[derive(Debug, Clone, Copy)]
+pub struct States<'s> {
+    order: (&'s OrderState, Sequence),
+    inventory: (&'s InventoryState, Sequence),
+    payment: (&'s PaymentState, Sequence),
+}
+
+impl<'s> From<&'s EmbeddedHost> for States<'s> {
+    /// Of a host that [is settled](EmbeddedHost::is_settled).
+    fn from(host: &'s EmbeddedHost) -> Self {
+        let (order, inventory, payment) = (host.order(), host.inventory(), host.payment());
+        Self {
+            order: (order.state(), order.decided()),
+            inventory: (inventory.state(), inventory.decided()),
+            payment: (payment.state(), payment.decided()),
+        }
+    }
+}
+
+impl<'s> From<&'s Snapshot> for States<'s> {
+    fn from(snapshot: &'s Snapshot) -> Self {
+        Self {
+            order: (&snapshot.order.state, snapshot.order.last),
+            inventory: (&snapshot.inventory.state, snapshot.inventory.last),
+            payment: (&snapshot.payment.state, snapshot.payment.last),
+        }
+    }
+}
+
+/// Rows with their keys, to be shared by all who know them.
+pub(crate) fn shared(rows: Vec<Row>) -> Changed {
+    let keyed = |row: Row| (row.key(), Rc::new(row));
+    rows.into_iter().map(keyed).collect()
+}
+
+/// In what the rows that an engine shows are others than those of the log.
+fn publish_differs(expected: &Changed, rows: &[Row]) -> String {
+    for row in rows {
+        let key = row.key();
+        match expected.iter().find(|(known, _)| *known == key) {
+            Some((_, known)) if **known == *row => {}
+            Some((_, known)) => return format!("published {row:?}, the log says {known:?}"),
+            None => return format!("published {row:?}, which the last record did not change"),
+        }
+    }
+    let is_missing = |key: &RowKey| !rows.iter().any(|row| row.key() == *key);
+    match expected.iter().find(|(key, _)| is_missing(key)) {
+        Some((key, _)) => format!("a record changed {key:?}, which was not published"),
+        None => "rows are published twice or in another order than they were changed".into(),
+    }
 }
 
 fn broken(violation: &Violation) -> Failure {
@@ -62,6 +120,7 @@ impl Audit {
     pub fn new(settings: &Settings) -> Self {
         Self {
             records: Vec::new(),
+            decoded: Vec::new(),
             rows: Rows::new(),
             ledger: Ledger::new(settings),
             unpublished: None,
@@ -109,10 +168,8 @@ impl Audit {
             .replay(&record, true)
             .map_err(|error| safety("replay_equals_state", error.to_string()))?;
         self.records.push(bytes.into());
-        let rows: BTreeMap<RowKey, Rc<Row>> = rows
-            .into_iter()
-            .map(|row| (row.key(), Rc::new(row)))
-            .collect();
+        self.decoded.push(Rc::new(record));
+        let rows = shared(rows);
         self.check_rows(&rows, gateway)?;
         self.unpublished = Some(rows);
         Ok(())
@@ -128,7 +185,7 @@ impl Audit {
         Ok(())
     }
 
-    fn check_rows(&mut self, changed: &Rows, gateway: &Gateway) -> Checked {
+    fn check_rows(&mut self, changed: &Changed, gateway: &Gateway) -> Checked {
         let mut orders: Vec<OrderId> = Vec::new();
         let mut products: Vec<ProductId> = Vec::new();
         for (key, row) in changed {
@@ -285,48 +342,33 @@ impl Audit {
     ///
     /// # Errors
     /// The first row that differs.
-    pub fn on_publish(&mut self, rows: Vec<Row>) -> Result<Rows, Failure> {
+    pub fn on_publish(&mut self, rows: Vec<Row>) -> Result<Changed, Failure> {
         let Some(expected) = self.unpublished.take() else {
             return Err(safety(
                 "output_after_commit",
                 "rows are published that no durable record holds",
             ));
         };
-        let mut shown = 0;
-        for row in &rows {
-            let key = row.key();
-            match expected.get(&key) {
-                Some(known) if **known == *row => shown += 1,
-                Some(known) => {
-                    let why = format!("published {row:?}, the log says {known:?}");
-                    return Err(safety("replay_equals_state", why));
-                }
-                None => {
-                    let why = format!("published {row:?}, which the last record did not change");
-                    return Err(safety("replay_equals_state", why));
-                }
-            }
+        let is_same = expected.len() == rows.len()
+            && (expected.iter().zip(&rows)).all(|((_, known), row)| **known == *row);
+        if is_same {
+            return Ok(expected);
         }
-        if shown != expected.len() {
-            let missing = expected
-                .keys()
-                .find(|key| !rows.iter().any(|row| row.key() == **key));
-            return Err(safety(
-                "replay_equals_state",
-                format!("a record changed {missing:?}, which was not published"),
-            ));
-        }
-        Ok(expected)
+        Err(safety(
+            "replay_equals_state",
+            publish_differs(&expected, &rows),
+        ))
     }
 
     /// The state in memory must be the fold of the log.
     ///
     /// # Errors
     /// Which participant's differs.
-    pub fn same_state(&self, live: &Snapshot, whose: &str) -> Checked {
-        let Some(folded) = self.replica.snapshot() else {
+    pub fn same_state<'s>(&self, live: impl Into<States<'s>>, whose: &str) -> Checked {
+        if !self.replica.is_settled() {
             return Err(safety("replay_equals_state", "the replica is not settled"));
-        };
+        }
+        let (live, folded) = (live.into(), States::from(&self.replica));
         let differs =
             |participant: &str, live: &dyn std::fmt::Debug, folded: &dyn std::fmt::Debug| {
                 let why = format!(
@@ -334,15 +376,13 @@ impl Audit {
                 );
                 Err(safety("replay_equals_state", why))
             };
-        if live.order.state != folded.order.state || live.order.last != folded.order.last {
+        if live.order != folded.order {
             return differs("order", &live.order, &folded.order);
         }
-        if live.inventory.state != folded.inventory.state
-            || live.inventory.last != folded.inventory.last
-        {
+        if live.inventory != folded.inventory {
             return differs("inventory", &live.inventory, &folded.inventory);
         }
-        if live.payment.state != folded.payment.state || live.payment.last != folded.payment.last {
+        if live.payment != folded.payment {
             return differs("payment", &live.payment, &folded.payment);
         }
         Ok(())
@@ -353,6 +393,13 @@ impl Audit {
     /// # Errors
     /// The first that differs.
     pub fn same_rows(&self, shown: &Rows, whose: &str) -> Checked {
+        // Both are in order, so one walk over the two shows whether they are the same.
+        let is_same = |((key, row), (other_key, other)): ((&RowKey, &Rc<Row>), _)| {
+            key == other_key && (Rc::ptr_eq(row, other) || row == other)
+        };
+        if self.rows.len() == shown.len() && self.rows.iter().zip(shown).all(is_same) {
+            return Ok(());
+        }
         for (key, row) in &self.rows {
             let Some(other) = shown.get(key) else {
                 let why = format!("{whose} has lost {key:?}");

@@ -102,7 +102,7 @@ pub(crate) fn add_events(line: &mut Line, bytes: &[u8]) {
 }
 
 /// Adds the rows that a record changed.
-pub(crate) fn add_rows<'r>(line: &mut Line, rows: impl Iterator<Item = (&'r RowKey, &'r Rc<Row>)>) {
+pub(crate) fn add_rows<'r>(line: &mut Line, rows: impl Iterator<Item = &'r (RowKey, Rc<Row>)>) {
     line.changes.extend(rows.map(|(key, row)| {
         let (kind, id, state, full) = match row.as_ref() {
             Row::Order(it) => (

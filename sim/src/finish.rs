@@ -120,11 +120,13 @@ impl World<'_> {
         self.audit
             .at_rest(Phase::Quiescent { now }, &self.gateway)?;
         self.audit.same_rows(&self.store.shown, "the store")?;
-        if let Some(live) = self.process.as_ref().and_then(|it| it.host.snapshot()) {
-            self.audit.same_state(&live, "the engine")?;
-            let left = live.order.state.orders.len()
-                + live.payment.state.payments.len()
-                + live.inventory.state.reservations.len();
+        if let Some(host) = self.process.as_ref().map(|it| &it.host)
+            && host.is_settled()
+        {
+            self.audit.same_state(host, "the engine")?;
+            let left = host.order().state().orders.len()
+                + host.payment().state().payments.len()
+                + host.inventory().state().reservations.len();
             if left > 0 {
                 let why = format!("{left} rows that have ended are still in memory");
                 return Err(safety("ended_leaves_memory", why));

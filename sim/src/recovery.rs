@@ -1,16 +1,14 @@
 //! Starting: what the log and the store still have, and whether that is all there was.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::rc::Rc;
+use std::collections::{BTreeSet, VecDeque};
 
 use a4co_core::embedded::EmbeddedHost;
-use a4co_core::record::{self, Record};
-use a4co_core::row::Row;
+use a4co_core::record;
 use a4co_core::settings::Settings;
 use a4co_journal::sim_disk::SimDisk;
-use a4co_journal::{Journal, OpenError, Options, Recovery, verify};
+use a4co_journal::{Journal, OpenError, Options, ReadError, Recovery, verify};
 
-use crate::audit::{Audit, Rows};
+use crate::audit::{Audit, Rows, shared};
 use crate::process::Process;
 use crate::rng::{Rng, Stream};
 use crate::trace::Node;
@@ -92,20 +90,21 @@ impl World<'_> {
         let (host, mut rows) = replay(&self.audit, &self.settings, newest, applied)?;
         let names = [u64::from(self.processes), 1];
         let mut rng = Rng::fork(self.plan.knobs.seed, Stream::Restart, &names);
-        if applied < from || rng.chance(self.plan.knobs.rebuild) {
+        // Without a snapshot it would be the same reading of the same log again.
+        if applied < from || (from > 0 && rng.chance(self.plan.knobs.rebuild)) {
             let base = reader
                 .recover_from_base()
                 .map_err(|error| safety("journal_is_intact", error.to_string()))?;
             let (other, all) = replay(&self.audit, &self.settings, base, applied)?;
             rows = all;
-            if let Some(rebuilt) = other.snapshot() {
+            if other.is_settled() {
                 self.audit
-                    .same_state(&rebuilt, "the host rebuilt from the base")?;
+                    .same_state(&other, "the host rebuilt from the base")?;
             }
         }
         self.store.catch_up(self.audit.records.len() as u64, rows);
-        if let Some(live) = host.snapshot() {
-            self.audit.same_state(&live, "the restarted host")?;
+        if host.is_settled() {
+            self.audit.same_state(&host, "the restarted host")?;
         }
         self.audit
             .same_rows(&self.store.shown, "the restarted store")?;
@@ -248,27 +247,30 @@ pub(crate) fn replay(
             EmbeddedHost::from_snapshot(settings, snapshot)
         }
     };
-    let mut rows: BTreeMap<_, Rc<Row>> = Rows::new();
+    let mut rows = Rows::new();
     let mut last = recovery
         .snapshot
         .as_ref()
         .map_or(0, |snapshot| snapshot.position.sequence);
-    for read in recovery.records {
-        let read = read.map_err(|error| safety("journal_is_intact", error.to_string()))?;
+    let mut records = recovery.records;
+    let damaged = |error: ReadError| safety("journal_is_intact", error.to_string());
+    while let Some(sequence) = records.advance().map_err(damaged)? {
         last += 1;
-        let known = usize::try_from(read.sequence)
+        let index = usize::try_from(sequence)
             .ok()
-            .and_then(|sequence| audit.records.get(sequence.checked_sub(1)?));
-        if read.sequence != last || known.is_none_or(|known| **known != *read.payload) {
-            let why = format!("record {} is not what was written", read.sequence);
+            .and_then(|it| it.checked_sub(1));
+        let known = index.and_then(|index| {
+            let (bytes, record) = (audit.records.get(index)?, audit.decoded.get(index)?);
+            (**bytes == *records.payload()).then_some(record)
+        });
+        let Some(record) = known.filter(|_| sequence == last) else {
+            let why = format!("record {sequence} is not what was written");
             return Err(safety("durable_record_is_found", why));
-        }
-        let record: Record = record::decode(&read.payload)
-            .map_err(|error| safety("record_decodes", error.to_string()))?;
+        };
         let changed = host
-            .replay(&record, read.sequence > applied)
+            .replay(record, sequence > applied)
             .map_err(|error| safety("replay_equals_state", error.to_string()))?;
-        rows.extend(changed.into_iter().map(|row| (row.key(), Rc::new(row))));
+        rows.extend(shared(changed));
     }
     if last != audit.records.len() as u64 {
         let why = format!("the log ends with record {last}");

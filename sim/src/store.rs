@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use crate::audit::Rows;
+use crate::audit::{Changed, Rows};
 
 /// The store.
 #[derive(Debug, Default)]
@@ -16,15 +16,14 @@ pub(crate) struct Store {
     saved: Rows,
     /// The record up to which it is saved.
     pub(crate) saved_applied: u64,
-    unsaved: VecDeque<(u64, Rows)>,
+    /// What is shown and not saved. So `shown` is always `saved` with these on top.
+    unsaved: VecDeque<(u64, Changed)>,
 }
 
 impl Store {
     /// Shows the rows of a record, and saves those that are older than `lag` records.
-    pub(crate) fn publish(&mut self, record: u64, rows: Rows, lag: u32) {
-        for (key, row) in &rows {
-            self.shown.insert(key.clone(), row.clone());
-        }
+    pub(crate) fn publish(&mut self, record: u64, rows: Changed, lag: u32) {
+        self.shown.extend(rows.iter().cloned());
         self.unsaved.push_back((record, rows));
         while self.unsaved.len() > usize::try_from(lag).unwrap_or(0) {
             let Some((record, rows)) = self.unsaved.pop_front() else {
@@ -37,12 +36,18 @@ impl Store {
 
     /// The process is gone, and with it what was not saved; or all of it.
     pub(crate) fn crash(&mut self, is_lost: bool) {
-        self.unsaved.clear();
         if is_lost {
+            self.unsaved.clear();
             self.saved.clear();
+            self.shown.clear();
             self.saved_applied = 0;
         }
-        self.shown = self.saved.clone();
+        for (key, _) in self.unsaved.drain(..).flat_map(|(_, rows)| rows) {
+            match self.saved.get(&key) {
+                Some(row) => self.shown.insert(key, row.clone()),
+                None => self.shown.remove(&key),
+            };
+        }
     }
 
     /// Rows brought up to date from the log, up to this record.
@@ -52,5 +57,47 @@ impl Store {
         }
         self.saved.extend(rows);
         self.saved_applied = self.saved_applied.max(record);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use a4co_core::ids::{ProductId, Sequence};
+    use a4co_core::inventory::Product;
+    use a4co_core::row::{Row, RowKey};
+
+    use super::*;
+
+    fn rows(product: &str, on_hand: u64) -> Changed {
+        let product_id = ProductId::parse(product).expect("a valid id");
+        let product = Product {
+            product_id: product_id.clone(),
+            name: None,
+            price: None,
+            on_hand,
+            reserved: 0,
+            sold: 0,
+            received: 0,
+            version: Sequence::new(1),
+        };
+        vec![(
+            RowKey::Product(product_id),
+            Row::Product(Box::new(product)).into(),
+        )]
+    }
+
+    #[test]
+    fn a_crash_takes_exactly_what_was_not_saved() {
+        let mut store = Store::default();
+        store.publish(1, rows("a", 1), 1);
+        store.publish(2, rows("b", 1), 1);
+        store.publish(3, rows("b", 2), 2);
+        store.publish(4, rows("a", 2), 2);
+        assert_eq!(store.saved_applied, 2);
+        store.crash(false);
+        let left: Rows = rows("a", 1).into_iter().chain(rows("b", 1)).collect();
+        assert_eq!(store.shown, left);
+        store.crash(true);
+        assert_eq!(store.shown, Rows::new());
     }
 }

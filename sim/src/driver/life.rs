@@ -1,8 +1,6 @@
 //! The lives of the process: recovery, the loop, its end of whatever kind, and the end of
 //! the run, when everything has to have ended.
 
-use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::time::Duration;
 
 use a4co_core::embedded::EmbeddedHost;
@@ -230,10 +228,9 @@ fn recover() -> Result<Option<(EmbeddedHost, Journal<SimDisk>)>, Failure> {
             newest
         };
         let (host, rows) = replay(&world.audit, &world.settings, recovery, applied)?;
-        let rows: BTreeMap<_, Rc<_>> = rows;
         world.store.catch_up(world.audit.records.len() as u64, rows);
-        if let Some(state) = host.snapshot() {
-            world.audit.same_state(&state, "the restarted host")?;
+        if host.is_settled() {
+            world.audit.same_state(&host, "the restarted host")?;
         }
         world
             .audit
