@@ -1,20 +1,17 @@
 //! Clients and operators: they ask, wait, ask again under the same key, give up, and
 //! remember what they were told.
 
+mod spell;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use a4co_core::command::{Command, Reply, RequestId};
-use a4co_core::decider::Idempotency;
 use a4co_core::embedded::HostInput;
-use a4co_core::ids::{CustomerId, Fingerprint, IdempotencyKey, OrderId, ProductId};
-use a4co_core::inventory::InventoryCommand;
-use a4co_core::money::{Amount, Currency};
-use a4co_core::order::{CreateOrder, Line, NewOrder, OrderCommand, OrderStatus, SandboxHints};
-use a4co_core::payment::PaymentCommand;
+use a4co_core::ids::{Fingerprint, IdempotencyKey, OrderId};
+use a4co_core::order::OrderStatus;
 use a4co_core::rejection::Rejection;
 use a4co_core::row::Answer;
-use a4co_core::time::Millis;
 
 use crate::audit::Asked;
 use crate::plan::{Action, Ask, Plan};
@@ -23,6 +20,7 @@ use crate::rng::{Rng, Stream};
 use crate::trace::Node;
 use crate::verdict::{Checked, liveness, safety};
 use crate::world::{Event, World};
+pub(crate) use spell::{NO_ORDER, Spelled, new_order_id, spell};
 
 /// The order that is placed when all faults have ended: it has to be confirmed.
 pub(crate) const PROBE: u32 = 1_000_000;
@@ -38,6 +36,7 @@ pub(crate) struct Intent {
     told_ok: bool,
     /// Orders that it was told are accepted.
     accepted: Vec<OrderId>,
+    spelled: Spelled,
 }
 
 /// All that they want.
@@ -58,17 +57,6 @@ pub(crate) struct Request {
     pub(crate) asked: Asked,
     /// What it is about was durable when it arrived.
     pub(crate) was_known: bool,
-}
-
-/// The product of this number.
-pub(crate) fn product_id(product: u32) -> ProductId {
-    #[expect(clippy::expect_used, reason = "printable and short")]
-    ProductId::parse(&format!("sku-{product}")).expect("a valid id")
-}
-
-pub(crate) fn key_of(action: &Action) -> Option<IdempotencyKey> {
-    let key = action.key?;
-    IdempotencyKey::parse(&format!("key-{key}")).ok()
 }
 
 impl Clients {
@@ -99,6 +87,7 @@ impl Clients {
             order_id: None,
             told_ok: false,
             accepted: Vec::new(),
+            spelled: Spelled::default(),
         });
         u32::try_from(self.intents.len() - 1).unwrap_or(0)
     }
@@ -120,141 +109,18 @@ impl Clients {
         self.requests.get(usize::try_from(request.0).ok()?).cloned()
     }
 
-    /// What an intent means, as told apart under a key.
-    pub(crate) fn fingerprint(&self, intent: u32) -> Option<Fingerprint> {
-        let intent = self.intents.get(usize::try_from(intent).ok()?)?;
-        Some(fingerprint(&intent.action.ask, intent.order_id))
-    }
-
-    /// The key of an intent.
-    pub(crate) fn key(&self, intent: u32) -> Option<IdempotencyKey> {
-        key_of(&self.intents.get(usize::try_from(intent).ok()?)?.action)
-    }
-}
-
-/// Of what a request means; an order's number alone does not say which order was meant.
-pub(crate) fn fingerprint(ask: &Ask, order_id: Option<OrderId>) -> Fingerprint {
-    Fingerprint::of(format!("{ask:?} {order_id:?}").as_bytes())
-}
-
-fn body(action: &Action, lines: &[(u32, u32, i64)], hold_ms: Option<u64>) -> NewOrder {
-    let lines: Arc<[Line]> = lines
-        .iter()
-        .map(|(product, quantity, price)| Line {
-            product_id: product_id(*product),
-            quantity: *quantity,
-            unit_price: Amount::from_minor(*price).unwrap_or_default(),
-        })
-        .collect();
-    let total = lines
-        .iter()
-        .map(|line| line.unit_price.minor() * i64::from(line.quantity))
-        .sum();
-    #[expect(clippy::expect_used, reason = "printable and short")]
-    let customer_id = CustomerId::parse("customer").expect("a valid id");
-    NewOrder {
-        customer_id,
-        total: Amount::from_minor(total).unwrap_or_default(),
-        currency: Currency::EUR,
-        payment_method: None,
-        metadata: Arc::from([]),
-        hints: SandboxHints {
-            decline: false,
-            hold_ms: hold_ms.map(Millis::new),
-        },
-        idempotency_key: key_of(action),
-        fingerprint: Fingerprint::of(format!("{lines:?} {hold_ms:?}").as_bytes()),
-        lines,
+    /// The key of an intent, and what it means as told apart under it.
+    fn key(&mut self, intent: u32) -> Option<(IdempotencyKey, Fingerprint)> {
+        let Intent {
+            action,
+            order_id,
+            spelled,
+            ..
+        } = self.get(intent)?;
+        let key = spelled.key(action)?;
+        Some((key, spelled.fingerprint(&action.ask, *order_id)))
     }
 }
-
-/// The id under which an order is placed: of its key, or a new one each time.
-pub(crate) fn new_order_id(seed: u64, action: &Action, order: u32, attempt: u32) -> OrderId {
-    if let Some(key) = key_of(action) {
-        return OrderId::from_idempotency_key(&key);
-    }
-    let names = [u64::from(order), u64::from(attempt)];
-    let mut ids = Rng::fork(seed, Stream::Ids, &names);
-    let mut bytes = [0; 16];
-    bytes[..8].copy_from_slice(&ids.next_u64().to_be_bytes());
-    bytes[8..].copy_from_slice(&ids.next_u64().to_be_bytes());
-    OrderId::from_bytes(bytes)
-}
-
-/// The command that an action comes to, about the order that it is about, if any.
-pub(crate) fn spell(action: &Action, number: u32, order_id: Option<OrderId>) -> (Command, Asked) {
-    let key = key_of(action);
-    // A creation is told apart by its body.
-    let is_create = matches!(action.ask, Ask::Create { .. });
-    let about = order_id.filter(|_| !is_create);
-    let idempotency = key.clone().map(|key| Idempotency {
-        key,
-        fingerprint: fingerprint(&action.ask, about),
-    });
-    let order_id = order_id.unwrap_or(NO_ORDER);
-    match action.ask {
-        Ask::Create {
-            ref lines, hold_ms, ..
-        } => {
-            let body = Arc::new(body(action, lines, hold_ms));
-            let create = CreateOrder {
-                order_id,
-                may_exist: key.is_some(),
-                order: body.clone(),
-            };
-            (
-                Command::Order(OrderCommand::Create(create)),
-                Asked::Create(order_id, body),
-            )
-        }
-        Ask::Cancel { .. } => {
-            let cancel = OrderCommand::Cancel {
-                order_id,
-                reason: Arc::from("changed my mind"),
-                idempotency,
-            };
-            (Command::Order(cancel), Asked::Cancel(order_id))
-        }
-        Ask::Nudge { .. } => {
-            let retry = OrderCommand::Retry {
-                order_id,
-                idempotency,
-            };
-            (Command::Order(retry), Asked::Nudge(order_id))
-        }
-        Ask::Refund { amount, .. } => {
-            let refund = PaymentCommand::Refund {
-                order_id,
-                amount: amount.and_then(|amount| Amount::from_minor(amount).ok()),
-                idempotency,
-            };
-            (Command::Payment(refund), Asked::Refund(order_id))
-        }
-        Ask::Adjust { product, delta } => {
-            let product_id = product_id(product);
-            let adjust = InventoryCommand::Adjust {
-                product_id: product_id.clone(),
-                delta,
-                reason: Arc::from(format!("intent {number}")),
-                idempotency,
-            };
-            (Command::Inventory(adjust), Asked::Product(product_id))
-        }
-        Ask::Define { product, on_hand } => {
-            let product_id = product_id(product);
-            let define = InventoryCommand::Define {
-                product_id: product_id.clone(),
-                name: None,
-                price: None,
-                on_hand,
-            };
-            (Command::Inventory(define), Asked::Product(product_id))
-        }
-    }
-}
-
-/// What is named where no order is known.
-pub(crate) const NO_ORDER: OrderId = OrderId::from_bytes([0; 16]);
 
 impl World<'_> {
     /// The order that an intent is about, for those who read the trace.
@@ -278,20 +144,25 @@ impl World<'_> {
     /// The command that an intent comes to when it arrives.
     fn command(&mut self, number: u32, attempt: u32) -> Option<(RequestId, Command)> {
         let seed = self.plan.knobs.seed;
-        let action = self.clients.get(number)?.action.clone();
-        let order_id = match &action.ask {
+        let intent = self.clients.get(number)?;
+        let order_id = match intent.action.ask {
             Ask::Create { order, .. } => {
-                let order_id = new_order_id(seed, &action, *order, attempt);
-                self.clients.get(number)?.order_id = Some(order_id);
-                self.clients.order_ids.insert(*order, order_id);
+                let known = intent.order_id.filter(|_| intent.action.key.is_some());
+                let order_id =
+                    known.unwrap_or_else(|| new_order_id(seed, &intent.action, order, attempt));
+                intent.order_id = Some(order_id);
+                self.clients.order_ids.insert(order, order_id);
                 Some(order_id)
             }
             Ask::Cancel { order } | Ask::Nudge { order } | Ask::Refund { order, .. } => {
-                Some(self.order_of(number, *order))
+                Some(self.order_of(number, order))
             }
             Ask::Adjust { .. } | Ask::Define { .. } => None,
         };
-        let (command, asked) = spell(&action, number, order_id);
+        let Intent {
+            action, spelled, ..
+        } = self.clients.get(number)?;
+        let (command, asked) = spell(action, number, order_id, spelled);
         self.audit.expect(&asked);
         let request = RequestId(self.clients.requests.len() as u64);
         let was_known = self.audit.knows(&asked);
@@ -409,7 +280,6 @@ impl World<'_> {
             return Err(safety("full_disk_refuses", why));
         }
         let key = self.clients.key(intent);
-        let key = key.zip(self.clients.fingerprint(intent));
         self.note(
             Node::Engine,
             "replies",

@@ -31,6 +31,7 @@ pub mod gateway;
 pub mod html;
 pub mod plan;
 mod process;
+mod queue;
 mod recovery;
 pub mod rng;
 mod run;

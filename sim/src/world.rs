@@ -3,8 +3,7 @@
 //! One event at a time, in order of time and then of scheduling. Nothing here reads a
 //! clock or hashes by address, so that a seed is a run, byte for byte.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use a4co_core::command::Reply;
 use a4co_core::gateway::{GatewayCall, GatewayOutcome};
@@ -19,6 +18,7 @@ use crate::clients::Clients;
 use crate::gateway::{Gateway, Later};
 use crate::plan::{Breaks, Plan};
 use crate::process::Process;
+use crate::queue::Queue;
 use crate::store::Store;
 use crate::trace::{Node, Trace};
 use crate::verdict::{Failure, safety};
@@ -85,33 +85,6 @@ pub(crate) enum Event {
     Settle,
 }
 
-#[derive(Debug)]
-struct Queued {
-    at_us: u64,
-    number: u64,
-    event: Event,
-}
-
-impl PartialEq for Queued {
-    fn eq(&self, other: &Self) -> bool {
-        self.number == other.number
-    }
-}
-
-impl Eq for Queued {}
-
-impl PartialOrd for Queued {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Queued {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        Reverse((self.at_us, self.number)).cmp(&Reverse((other.at_us, other.number)))
-    }
-}
-
 /// A call on its way.
 #[derive(Debug)]
 pub(crate) struct OpenCall {
@@ -125,8 +98,7 @@ pub(crate) struct World<'p> {
     pub(crate) plan: &'p Plan,
     pub(crate) settings: Settings,
     pub(crate) now_us: u64,
-    queue: BinaryHeap<Queued>,
-    scheduled: u64,
+    queue: Queue,
     pub(crate) trace: Trace,
     pub(crate) disk: SimDisk,
     pub(crate) process: Option<Box<Process>>,
@@ -199,8 +171,7 @@ impl<'p> World<'p> {
         let mut world = Self {
             plan,
             now_us: 0,
-            queue: BinaryHeap::new(),
-            scheduled: 0,
+            queue: Queue::default(),
             trace: Trace::new(keep_lines),
             disk: SimDisk::new(),
             process: None,
@@ -239,12 +210,8 @@ impl<'p> World<'p> {
 
     /// Schedules an event so many microseconds from now.
     pub(crate) fn schedule(&mut self, delay_us: u64, event: Event) {
-        self.scheduled += 1;
-        self.queue.push(Queued {
-            at_us: self.now_us.saturating_add(delay_us),
-            number: self.scheduled,
-            event,
-        });
+        let at_us = self.now_us.saturating_add(delay_us);
+        self.queue.push(at_us, event);
     }
 
     /// The wall clock.
@@ -292,8 +259,8 @@ impl<'p> World<'p> {
     }
 
     fn run_events(&mut self) -> Result<(), Failure> {
-        while let Some(queued) = self.queue.pop() {
-            self.now_us = queued.at_us;
+        while let Some((at_us, event)) = self.queue.pop() {
+            self.now_us = at_us;
             self.stats.events += 1;
             if self.stats.events > EVENTS_MAX {
                 return Err(crate::verdict::liveness(
@@ -301,7 +268,7 @@ impl<'p> World<'p> {
                     format!("{EVENTS_MAX} events and no end"),
                 ));
             }
-            if self.happen(queued.event)? {
+            if self.happen(event)? {
                 return Ok(());
             }
             if let Some(complaint) = self.gateway.complaint.take() {

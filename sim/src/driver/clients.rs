@@ -8,7 +8,7 @@ use a4co_core::row::Answer;
 
 use super::slots::{self, Heard};
 use super::world::with;
-use crate::clients::{NO_ORDER, fingerprint, key_of, new_order_id, spell};
+use crate::clients::{NO_ORDER, Spelled, new_order_id, spell};
 use crate::plan::{Action, Ask};
 use crate::rng::Stream;
 
@@ -50,13 +50,10 @@ async fn ask(
         }
         Ask::Adjust { .. } | Ask::Define { .. } => None,
     });
-    let (command, asked) = spell(action, number, order_id);
-    let meant = order_id.filter(|_| !matches!(action.ask, Ask::Create { .. }));
-    let meant = match action.ask {
-        Ask::Create { .. } => order_id,
-        _ => meant,
-    };
-    let key = key_of(action).map(|key| (key, fingerprint(&action.ask, meant)));
+    let mut spelled = Spelled::default();
+    let (command, asked) = spell(action, number, order_id, &mut spelled);
+    let key = spelled.key(action);
+    let key = key.map(|key| (key, spelled.fingerprint(&action.ask, order_id)));
     let (watches, patience_us, lazily) = with(|world| {
         let names = [u64::from(number), u64::from(attempt)];
         let mut fate = world.fork(Stream::Network, &names);
