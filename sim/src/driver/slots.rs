@@ -201,6 +201,11 @@ fn judge(world: &mut World, id: u64, answer: Result<Reply, SubmitError>, is_new:
             world.see(seen);
             Heard::Told(reply)
         }
+        Err(error @ (SubmitError::NoLeader | SubmitError::OutcomeUnknown)) => {
+            let why = format!("{asked:?}: {error}, and this host has no leader to lose");
+            world.see(Err(safety("taken_is_answered", why)));
+            Heard::Nothing
+        }
         Err(SubmitError::QueueFull) => {
             world.note(Node::Client, "refused", [id, 0], || format!("{id}: full"));
             if !is_new {
