@@ -13,6 +13,7 @@ mod journals;
 mod keeper;
 mod members;
 mod observe;
+mod relay;
 
 use std::io;
 use std::net::SocketAddr;
@@ -43,7 +44,7 @@ use crate::config::{Config, Role};
 use crate::embedded::{DiskState, MonotonicClock, ViewRows, journal_dir, store_dir};
 use crate::http::{Commands, LiveTap, Positioned, Readiness};
 use crate::metrics::EngineMetrics;
-use crate::nats::{self, Connected, NatsConfig, NatsError, journal_stream};
+use crate::nats::{self, Connected, NatsConfig, NatsError, RelayMetrics, journal_stream};
 
 pub use self::members::{Member, STEP_DOWN_SUBJECT, StepDownAnswer, members_subject};
 
@@ -127,6 +128,8 @@ pub struct Told {
     pub readiness: Arc<Readiness>,
     /// Whether the disk takes what the view writes.
     pub disk: Arc<DiskState>,
+    /// What the relay of public events counts; `None`: they are not published.
+    pub relay: Option<RelayMetrics>,
 }
 
 /// A process that has joined.
@@ -250,11 +253,18 @@ impl Cluster {
             role,
             told.readiness,
         );
-        let tasks = vec![
+        let mut tasks = vec![
             tokio::spawn(serving).abort_handle(),
             tokio::spawn(member.run(nats.client.clone())).abort_handle(),
             tokio::spawn(watching).abort_handle(),
         ];
+        if let Some(metrics) = told.relay {
+            for journal in ParticipantId::ALL {
+                let (standings, metrics) = (reach.standings.clone(), metrics.clone());
+                let relaying = relay::run(nats.clone(), journal, standings, metrics);
+                tasks.push(tokio::spawn(relaying).abort_handle());
+            }
+        }
         tracing::info!(host = %host_id, server = nats.version, "joined the cluster");
         Ok(Self {
             commands: router.clone(),

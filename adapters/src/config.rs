@@ -185,6 +185,8 @@ pub struct HttpConfig {
 pub struct NatsSettings {
     /// Where the journals are; embedded ones where it says nothing.
     pub journals: Option<String>,
+    /// Whether public events are published where the journals are.
+    pub public_events: bool,
     /// What this process may lead; everything where it says nothing.
     pub role: Option<Role>,
     /// Silence of a leader after which another process takes over.

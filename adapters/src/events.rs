@@ -17,7 +17,7 @@ use a4co_core::ids::OrderId;
 use a4co_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use self::project::project;
+pub use self::project::{project, project_entry};
 
 /// `ce-source` of every event.
 pub const SOURCE_PREFIX: &str = "/a4co/";

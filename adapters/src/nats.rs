@@ -10,14 +10,17 @@
 
 mod connect;
 mod consume;
+mod publish;
 mod relay;
 mod streams;
 
 pub use self::connect::{Connected, NatsConfig, NatsError, connect, until_answered};
 pub use self::consume::{Consumed, DEAD_LETTER_REASON, DELIVERIES_MAX, consume, follow};
-pub use self::relay::{RecordTap, Relay, RelayMetrics};
+pub use self::publish::RelayMetrics;
+pub(crate) use self::publish::{pause, publish_all};
+pub use self::relay::{RecordTap, Relay};
 pub(crate) use self::streams::is_missing;
 pub use self::streams::{
     Difference, LEASES, SANDBOX_BOOKS, SANDBOX_SUBJECT, StreamReport, Wanted, journal_stream,
-    journal_subject, lease_subject, public, sandbox_books, set_up, wanted,
+    journal_subject, lease_subject, public, relay_subject, sandbox_books, set_up, wanted,
 };

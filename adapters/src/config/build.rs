@@ -135,6 +135,7 @@ fn listen(read: &mut Reader<'_>) -> ListenAddr {
 
 fn nats(read: &mut Reader<'_>) -> NatsSettings {
     let settings = NatsSettings {
+        public_events: read.value(&keys::PUBLIC_EVENTS, value::boolean),
         role: read.optional(&keys::ROLE, value::role),
         lease: read.millis(&keys::LEASE, Millis::from_secs(1), Millis::from_minutes(10)),
         journals: read.optional(&keys::NATS_URL, value::nats_url),

@@ -68,6 +68,8 @@ keys! {
         "Silence of a participant's leader after which another process takes over, 1s to 10m; a NATS cluster that loses a server may need 9s for itself";
     PUBLISH_TO: "publish_to", "A4CO_PUBLISH_TO", Some("publish-to"), "URL", None,
         "NATS servers that get the public events, such as nats://a:4222,nats://b:4222. Orders never wait for them";
+    PUBLIC_EVENTS: "public_events", "A4CO_PUBLIC_EVENTS", Some("public-events"), "BOOL", Some("true"),
+        "Whether processes with their journals on NATS publish the public events there";
     NATS_REPLICAS: "nats_replicas", "A4CO_NATS_REPLICAS", Some("nats-replicas"), "COUNT", Some("1"),
         "Copies of each stream that a NATS cluster keeps, 1 to 5; 3 in production";
     NATS_USER: "nats_user", "A4CO_NATS_USER", Some("nats-user"), "NAME", None,

@@ -9,6 +9,7 @@ use a4co_core::inventory::InventoryEvent;
 use a4co_core::order::{OrderEvent, Shortage};
 use a4co_core::payment::{PaymentEvent, PaymentFailure};
 use a4co_core::record::{Frame, Record};
+use a4co_core::replicated::{AnyEntry, Content, Entry};
 use a4co_core::time::Timestamp;
 
 use super::{Body, Item, Kind, PublicEvent, Short};
@@ -31,6 +32,37 @@ pub fn project(record: &Record) -> Vec<PublicEvent> {
         &mut events,
     );
     events
+}
+
+/// The public events of one entry of a journal.
+#[must_use]
+pub fn project_entry(entry: &AnyEntry) -> Vec<PublicEvent> {
+    let mut events = Vec::new();
+    let out = &mut events;
+    match entry {
+        AnyEntry::Order(Entry { content, .. }) => {
+            framed(content, ParticipantId::Order, of_order, out);
+        }
+        AnyEntry::Inventory(Entry { content, .. }) => {
+            framed(content, ParticipantId::Inventory, of_inventory, out);
+        }
+        AnyEntry::Payment(Entry { content, .. }) => {
+            framed(content, ParticipantId::Payment, of_payment, out);
+        }
+    }
+    events
+}
+
+fn framed<E>(
+    content: &Content<E>,
+    participant: ParticipantId,
+    of: impl Fn(&E) -> Option<(OrderId, Kind, Body)>,
+    out: &mut Vec<PublicEvent>,
+) {
+    match content {
+        Content::Claim => {}
+        Content::Frame(it) => frame(it, participant, of, out),
+    }
 }
 
 fn frame<E>(

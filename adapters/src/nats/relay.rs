@@ -11,38 +11,27 @@
 //! The engine never waits for it: a record that it cannot take at once, it reads from the
 //! journal later.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use a4co_core::ids::OrderId;
 use a4co_core::record::{self, Record};
 use a4co_journal::{OsDisk, Reader};
-use async_nats::HeaderMap;
 use async_nats::jetstream::Context;
-use prometheus::{IntCounter, IntGauge, Registry};
 use tokio::sync::{mpsc, oneshot};
 
 use super::connect::{Connected, NatsConfig, connect};
+use super::publish::{RETRY_FIRST, RETRY_LONGEST, RelayMetrics, pause, publish_all};
 use super::streams;
 use crate::embedded::journal_dir;
-use crate::events::{PublicEvent, PublicStream, project};
+use crate::events::project;
 
 /// Records that may wait for the relay before it has to read them from the journal.
 const TAP_RECORDS_MAX: usize = 1_024;
 
 /// Records whose events go out together, at most.
 const BATCH_RECORDS_MAX: usize = 256;
-
-/// Events that are on their way at once, at most.
-const IN_FLIGHT_MAX: usize = 512;
-
-/// Wait before the next try after the servers refused or did not answer; doubles up to the
-/// longest.
-const RETRY_FIRST: Duration = Duration::from_millis(200);
-const RETRY_LONGEST: Duration = Duration::from_secs(5);
 
 /// How often the position is written down.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
@@ -68,43 +57,6 @@ impl RecordTap {
             Ok(place) => place.send((sequence, record.to_vec())),
             Err(_) => self.missed.store(true, Ordering::Release),
         }
-    }
-}
-
-/// What the relay counts.
-#[derive(Debug, Clone)]
-pub struct RelayMetrics {
-    published: IntCounter,
-    position: IntGauge,
-    failures: IntCounter,
-}
-
-impl RelayMetrics {
-    /// Registers them.
-    ///
-    /// # Errors
-    /// When the registry has one of them already.
-    pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let published = IntCounter::new(
-            "nats_messages_published_total",
-            "Public events that a stream on NATS has acknowledged.",
-        )?;
-        let position = IntGauge::new(
-            "events_relay_position",
-            "The journal's record up to which public events are acknowledged.",
-        )?;
-        let failures = IntCounter::new(
-            "events_relay_failures_total",
-            "Tries to publish that were refused or not answered; each is repeated.",
-        )?;
-        registry.register(Box::new(published.clone()))?;
-        registry.register(Box::new(position.clone()))?;
-        registry.register(Box::new(failures.clone()))?;
-        Ok(Self {
-            published,
-            position,
-            failures,
-        })
     }
 }
 
@@ -272,18 +224,7 @@ impl Relay {
             return;
         };
         let events = records.iter().flat_map(|(_, record)| project(record));
-        for wave in waves(events) {
-            let mut left = wave;
-            let mut wait = RETRY_FIRST;
-            while !left.is_empty() {
-                let failed = send(jetstream, &left, &self.metrics).await;
-                left = failed;
-                if !left.is_empty() {
-                    self.metrics.failures.inc();
-                    wait = pause(wait).await;
-                }
-            }
-        }
+        publish_all(jetstream, events, &self.metrics).await;
         self.position = last;
         self.metrics
             .position
@@ -350,110 +291,9 @@ fn read_after(
     })
 }
 
-/// Cuts events into groups in which no order has two events of one stream: those of a
-/// group may overtake each other.
-fn waves(events: impl Iterator<Item = PublicEvent>) -> Vec<Vec<PublicEvent>> {
-    let mut next: HashMap<(OrderId, PublicStream), usize> = HashMap::new();
-    let mut waves: Vec<Vec<PublicEvent>> = Vec::new();
-    for event in events {
-        let place = next
-            .entry((event.order_id, event.kind.stream()))
-            .or_default();
-        if waves.len() == *place {
-            waves.push(Vec::new());
-        }
-        waves[*place].push(event);
-        *place += 1;
-    }
-    waves
-}
-
-/// Sends events and waits for their acknowledgements. Returns those that have none.
-async fn send(
-    jetstream: &Context,
-    events: &[PublicEvent],
-    metrics: &RelayMetrics,
-) -> Vec<PublicEvent> {
-    let mut failed = Vec::new();
-    for some in events.chunks(IN_FLIGHT_MAX) {
-        let mut acks = Vec::with_capacity(some.len());
-        for event in some {
-            let sent = jetstream
-                .publish_with_headers(event.kind.subject(), headers(event), event.body().into())
-                .await;
-            acks.push((event, sent));
-        }
-        for (event, sent) in acks {
-            let acked = match sent {
-                Ok(ack) => ack.await.map(drop),
-                Err(error) => Err(error),
-            };
-            match acked {
-                Ok(()) => metrics.published.inc(),
-                Err(error) => {
-                    if failed.is_empty() {
-                        tracing::warn!(%error, "public events were not acknowledged; trying again");
-                    }
-                    failed.push(event.clone());
-                }
-            }
-        }
-    }
-    failed
-}
-
-fn headers(event: &PublicEvent) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    for (name, value) in event.headers() {
-        headers.insert(name, value.as_str());
-    }
-    headers.insert("Nats-Msg-Id", event.id.as_str());
-    headers
-}
-
-async fn pause(wait: Duration) -> Duration {
-    tokio::time::sleep(wait).await;
-    (wait * 2).min(RETRY_LONGEST)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::{Body, Kind};
-    use a4co_core::time::Timestamp;
-
-    fn event(order: u8, kind: Kind) -> PublicEvent {
-        PublicEvent {
-            id: format!("{order}-{}", kind.name()),
-            kind,
-            at: Timestamp::UNIX_EPOCH,
-            order_id: OrderId::from_bytes([order; 16]),
-            traceparent: None,
-            data: Body::default(),
-        }
-    }
-
-    #[test]
-    fn two_events_of_an_order_never_travel_together_in_one_stream() {
-        let events = [
-            event(1, Kind::OrderCreated),
-            event(2, Kind::OrderCreated),
-            event(1, Kind::InventoryReserved),
-            event(1, Kind::PaymentRequested),
-        ];
-        let waves = waves(events.into_iter());
-        let ids: Vec<Vec<&str>> = waves
-            .iter()
-            .map(|wave| wave.iter().map(|event| event.id.as_str()).collect())
-            .collect();
-        assert_eq!(
-            ids,
-            [
-                vec!["1-OrderCreated", "2-OrderCreated", "1-InventoryReserved"],
-                vec!["1-PaymentRequested"]
-            ]
-        );
-    }
 
     #[test]
     fn a_damaged_position_repeats_and_never_skips() {

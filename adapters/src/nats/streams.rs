@@ -50,6 +50,12 @@ pub fn lease_subject(journal: ParticipantId) -> String {
     format!("$KV.a4co_leases.leader.{}", journal.name())
 }
 
+/// The subject of the key that says how far a journal's public events are published.
+#[must_use]
+pub fn relay_subject(journal: ParticipantId) -> String {
+    format!("$KV.a4co_leases.relay.{}", journal.name())
+}
+
 /// In place of a setting: the stream itself is not there.
 const MISSING: &str = "stream";
 

@@ -14,7 +14,7 @@ use crate::gateway::sandbox::SharedSandbox;
 use crate::http::server::{self, Drained};
 use crate::http::{HttpSettings, HttpState, Phase, Ports, Readiness};
 use crate::metrics::EngineMetrics;
-use crate::nats::{self, Connected, NatsConfig, NatsError};
+use crate::nats::{self, Connected, NatsConfig, NatsError, RelayMetrics};
 
 /// Wait before servers that could not be reached are tried again.
 const CONNECT_AGAIN: Duration = Duration::from_secs(1);
@@ -30,6 +30,7 @@ pub(super) async fn run(
     let registry = prometheus::Registry::new();
     let readiness = Arc::new(Readiness::default());
     let metrics = EngineMetrics::new(&registry, readiness.clone())?;
+    let counted = RelayMetrics::new(&registry)?;
     let settings = HttpSettings {
         body_timeout: config.http.body_timeout,
         ..HttpSettings::default()
@@ -58,6 +59,7 @@ pub(super) async fn run(
             live: state.live_tap(),
             readiness: readiness.clone(),
             disk: Arc::new(DiskState::default()),
+            relay: config.nats.public_events.then_some(counted),
         };
         Cluster::join(joining, nats, gateway, told).await
     };
