@@ -46,7 +46,9 @@ use crate::http::{Commands, LiveTap, Positioned, Readiness};
 use crate::metrics::EngineMetrics;
 use crate::nats::{self, Connected, NatsConfig, NatsError, RelayMetrics, journal_stream};
 
-pub use self::members::{Member, STEP_DOWN_SUBJECT, StepDownAnswer, members_subject};
+pub use self::members::{
+    MEMBERS_SUBJECT, Member, MemberJournal, STEP_DOWN_SUBJECT, StepDownAnswer,
+};
 
 /// How often it is looked whether the journals can be appended to, and how far they were
 /// seen is written down.

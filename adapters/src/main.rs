@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         Some(Command::Completions { shell }) => cli::print_completions(shell).into(),
         Some(Command::Man { to }) => cli::write_manual(&to).into(),
         Some(Command::Nats(command)) => cli::run_nats(&command, file, json).into(),
+        Some(Command::StepDown(flags)) => cli::run_step_down(&flags, file, json).into(),
         Some(Command::Events(command)) => cli::run_events(&command, file).into(),
         Some(Command::Order(command)) => cli::run_order(&command, json).into(),
         Some(Command::Stock(command)) => cli::run_stock(&command, json).into(),

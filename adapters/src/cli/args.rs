@@ -65,6 +65,8 @@ pub enum Command {
     /// Make or check the streams on the NATS servers
     #[command(subcommand)]
     Nats(NatsCommand),
+    /// Hand a participant of a cluster over to another process
+    StepDown(StepDownFlags),
     /// Watch the public events on NATS
     #[command(subcommand)]
     Events(EventsCommand),
@@ -85,6 +87,17 @@ pub enum NatsCommand {
         #[command(flatten)]
         settings: ConfigFlags,
     },
+}
+
+/// Who is to hand over.
+#[derive(Debug, Args)]
+pub struct StepDownFlags {
+    /// The participant whose leader hands over
+    #[arg(value_name = "PARTICIPANT", value_parser = ["order", "inventory", "payment"])]
+    pub participant: String,
+    /// Flags of the settings.
+    #[command(flatten)]
+    pub settings: ConfigFlags,
 }
 
 /// What to do with the public events.

@@ -127,7 +127,7 @@ fn print(event: &PublicEvent) {
     show(&format!("{text}\n"));
 }
 
-fn with_nats(
+pub(super) fn with_nats(
     flags: &ConfigFlags,
     file: Option<&Path>,
     run: impl AsyncFnOnce(&Connected, &NatsConfig) -> Result<(), NatsError>,

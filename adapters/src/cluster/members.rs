@@ -15,10 +15,7 @@ use tokio::sync::mpsc;
 use crate::config::Role;
 
 /// Asks every process what it is: each answers with a [`Member`] as JSON.
-#[must_use]
-pub const fn members_subject() -> &'static str {
-    "a4co.members"
-}
+pub const MEMBERS_SUBJECT: &str = "a4co.members";
 
 /// Asks the leader of the participant that the payload names to hand over. Only that one
 /// answers, with a [`StepDownAnswer`] as JSON.
@@ -77,7 +74,7 @@ pub(super) struct Serving {
 impl Serving {
     pub(super) async fn run(self, client: Client) {
         let subscribed = async {
-            let members = client.subscribe(members_subject()).await?;
+            let members = client.subscribe(MEMBERS_SUBJECT).await?;
             let step_downs = client.subscribe(STEP_DOWN_SUBJECT).await?;
             Ok::<_, async_nats::SubscribeError>((members, step_downs))
         };

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use a4co_tests::cluster::{Buyers, Wire, expect_kept, leads};
 use a4co_tests::nats::NatsServer;
+use a4co_tests::server::run;
 use a4co_tests::shop::{self, expect_end};
 use a4co_tests::{Options, Order, Server, books, until};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const PARTICIPANTS: [&str; 3] = ["order", "inventory", "payment"];
 
@@ -256,4 +257,86 @@ fn a_process_that_is_cut_off_takes_nothing_and_catches_up() {
     }
     let received = BTreeMap::from([("cup".to_owned(), 1_000_000)]);
     expect_all_to_agree(&servers, &received);
+}
+
+#[test]
+fn a_planned_hand_over_takes_no_lease_and_is_told() {
+    let nats = NatsServer::start(&[]);
+    let url = nats.url();
+    let nobody = run(&["step-down", "order", "--nats", &url]);
+    assert_eq!(nobody.status.code(), Some(1));
+    let options = || options(&url).flag("--lease", "60s");
+    let servers: Vec<Server> = (0..2).map(|_| options().start()).collect();
+    servers[0].client().stock("cup", 1_000);
+    for participant in PARTICIPANTS {
+        let from = leader(&servers, participant);
+        let handed = run(&["--json", "step-down", participant, "--nats", &url]);
+        assert_eq!(handed.status.code(), Some(0), "{handed:?}");
+        let said: Value = serde_json::from_slice(&handed.stdout).expect("JSON");
+        assert_eq!(said["participant"], participant);
+        assert_eq!(
+            said["listen"],
+            servers[1 - from].address().to_string().as_str()
+        );
+        println!("{participant}: {} ms", said["tookMs"]);
+        let order = servers[from].client().order(&Order::of(&[("cup", 1)]));
+        expect_end(&order, "CONFIRMED", "COMPLETED");
+    }
+}
+
+#[test]
+fn public_events_are_published_once_and_in_order_whoever_leads() {
+    let nats = NatsServer::start(&[]);
+    let url = nats.url();
+    let mut servers: Vec<Server> = (0..2).map(|_| options(&url).start()).collect();
+    servers[0].client().stock("cup", 1_000_000);
+    let buyers = Buyers::start(2, "cup", &addresses(&servers));
+    buyers.expect_more(20);
+    let victim = servers.remove(leader(&servers, "order"));
+    victim.kill();
+    buyers.find(&addresses(&servers));
+    buyers.expect_more(20);
+    let acknowledged = buyers.stop();
+    expect_kept(&servers[0].client(), &acknowledged, "cup");
+    // Eight public events of each order that completes.
+    let count = (acknowledged.len() * 8).to_string();
+    let tail = run(&["events", "tail", "--all", "--count", &count, "--nats", &url]);
+    assert_eq!(tail.status.code(), Some(0), "{tail:?}");
+    let mut by_order: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut ids = std::collections::BTreeSet::new();
+    for line in String::from_utf8_lossy(&tail.stdout).lines() {
+        let event: Value = serde_json::from_str(line).expect("an event");
+        let text = |field: &str| event[field].as_str().expect("text").to_owned();
+        assert!(ids.insert(text("id")), "{line} came twice");
+        by_order
+            .entry(text("orderId"))
+            .or_default()
+            .push(text("subject"));
+    }
+    assert_eq!(by_order.len(), acknowledged.len());
+    for (order, subjects) in by_order {
+        let of = |stream: &str| {
+            let prefix = format!("{stream}.");
+            let of = subjects.iter().filter(|it| it.starts_with(&prefix));
+            of.cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(
+            of("orders"),
+            [
+                "orders.created",
+                "orders.payment_requested",
+                "orders.commit_requested",
+                "orders.confirmed"
+            ],
+            "{order}"
+        );
+        assert_eq!(
+            of("inventory"),
+            ["inventory.reserved", "inventory.committed"]
+        );
+        assert_eq!(
+            of("payments"),
+            ["payments.processing", "payments.succeeded"]
+        );
+    }
 }
