@@ -26,14 +26,15 @@ mod stock;
 mod table;
 
 pub use self::args::{
-    BackupFlags, Cli, ClientFlags, Command, ConfigFlags, DataDirFlag, EventsCommand, NatsCommand,
-    OrderCommand, RestoreFlags, ServeFlags, StepDownFlags, StockCommand, VerifyFlags,
+    BackupFlags, Cli, ClientFlags, Command, ConfigFlags, DataDirFlag, EventsCommand,
+    MigrateCommand, MigrateFlags, NatsCommand, NatsFlags, OrderCommand, RestoreFlags, ServeFlags,
+    StatusFlags, StepDownFlags, StockCommand, VerifyFlags,
 };
 pub use self::config::{load, print as print_config};
 pub use self::generate::{print_completions, write_manual};
 pub use self::health::run as run_health;
 pub use self::nats::{run_events, run_nats};
-pub use self::ops::{run_backup, run_restore, run_verify};
+pub use self::ops::{run_backup, run_migrate, run_restore, run_verify};
 pub use self::order::run as run_order;
 pub use self::step_down::run_step_down;
 pub use self::stock::run as run_stock;

@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         Some(Command::Verify(flags)) => cli::run_verify(&flags, file, json).into(),
         Some(Command::Backup(flags)) => cli::run_backup(&flags, file, json).into(),
         Some(Command::Restore(flags)) => cli::run_restore(&flags, file, json).into(),
+        Some(Command::Migrate(command)) => cli::run_migrate(&command, file, json).into(),
         Some(Command::Health(flags)) => cli::run_health(&flags, json).into(),
         Some(Command::Completions { shell }) => cli::print_completions(shell).into(),
         Some(Command::Man { to }) => cli::write_manual(&to).into(),

@@ -8,17 +8,31 @@
 //!  KV_a4co_leases                             who leads each journal
 //! ```
 
+mod append;
 mod connect;
 mod consume;
+mod journal;
+mod leases;
+mod merge;
+mod migration;
 mod publish;
 mod relay;
+mod status;
 mod streams;
 
+pub use self::append::{JournalWriter, WriteError};
 pub use self::connect::{Connected, NatsConfig, NatsError, connect, until_answered};
 pub use self::consume::{Consumed, DEAD_LETTER_REASON, DELIVERIES_MAX, consume, follow};
+pub use self::journal::{Chain, JournalError, JournalReader};
+pub use self::leases::{LeaseState, leases, silent_after, somebody_leads};
+pub use self::merge::{Merge, Step};
+pub use self::migration::{MigrationMark, mark_migration, migration_mark, set_up_for_migration};
 pub use self::publish::RelayMetrics;
 pub(crate) use self::publish::{pause, publish_all};
 pub use self::relay::{RecordTap, Relay};
+pub use self::status::{
+    ClusterStatus, ParticipantStatus, ReplicaStatus, StreamStatus, SyncAlways, status,
+};
 pub(crate) use self::streams::is_missing;
 pub use self::streams::{
     Difference, LEASES, SANDBOX_BOOKS, SANDBOX_SUBJECT, StreamReport, Wanted, journal_stream,

@@ -1,4 +1,5 @@
-//! What an operator does with a data folder: verify it, back it up, restore it.
+//! What an operator does with a data folder, or with journals on servers: verify them, back
+//! a folder up and restore it, move from the one to the other.
 //!
 //! ```text
 //!  - verify changes nothing that the engine relies on, on a stopped or a running instance;
@@ -10,8 +11,10 @@
 //! written as JSON; the command line parses the one and prints the other.
 
 mod backup;
+mod cut;
 mod folder;
 mod manifest;
+mod migrate;
 mod progress;
 mod restore;
 mod verify;
@@ -21,9 +24,13 @@ mod tests;
 
 pub use self::backup::{Backup, BackupArgs, BackupError, backup};
 pub use self::manifest::{MANIFEST_FILE, Manifest, ManifestError, ManifestJournal};
+pub use self::migrate::{
+    MIGRATION_VERSION, MigrateError, Migrated, Servers, Way, from_nats, to_nats,
+};
 pub use self::progress::{Bar, Progress, Quiet};
 pub use self::restore::{RestoreArgs, RestoreError, Restored, restore};
 pub use self::verify::{
-    Checked, EventCounts, Finding, FindingKind, Findings, JournalSummary, MoneySums,
-    SnapshotSummary, StockSummary, VerifyArgs, VerifyError, VerifyReport, verify,
+    Checked, ClusterReport, Contents, EventCounts, Finding, FindingKind, Findings, JournalCut,
+    JournalSummary, MoneySums, SnapshotSummary, StockSummary, VerifyArgs, VerifyError,
+    VerifyReport, verify, verify_cluster,
 };

@@ -59,6 +59,7 @@ impl NatsServer {
             port: 0,
             child: None,
         };
+        server.configure("");
         server.launch();
         server
     }
@@ -73,6 +74,43 @@ impl NatsServer {
     #[must_use]
     pub const fn port(&self) -> u16 {
         self.port
+    }
+
+    /// From the next start on, it is configured so; see the manual of `nats-server`.
+    ///
+    /// # Panics
+    /// When the file cannot be written.
+    pub fn configure(&self, text: &str) {
+        fs::write(self.configuration(), text).expect("the configuration is written");
+    }
+
+    /// A folder of its own, for what its configuration names.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn configuration(&self) -> PathBuf {
+        self.folder.path().join("nats-server.conf")
+    }
+
+    /// Its monitoring port, where it was started with `-m -1`.
+    ///
+    /// # Panics
+    /// When it has none.
+    #[must_use]
+    pub fn monitor(&self) -> String {
+        let url = self.ports()["monitoring"][0].as_str().map(str::to_owned);
+        let url = url.expect("a monitoring port");
+        let port = url.rsplit(':').next().expect("a port");
+        format!("http://127.0.0.1:{port}")
+    }
+
+    fn ports(&self) -> Value {
+        let child = self.child.as_ref().expect("a running server");
+        let name = format!("nats-server_{}.ports", child.id());
+        let text = fs::read(self.folder.path().join(name)).expect("its ports");
+        serde_json::from_slice(&text).expect("JSON")
     }
 
     /// Kills it without a warning.
@@ -101,6 +139,8 @@ impl NatsServer {
             .arg(root.join("jetstream"))
             .arg("--ports_file_dir")
             .arg(root)
+            .arg("-c")
+            .arg(self.configuration())
             .args(&self.arguments)
             .stdout(Stdio::null())
             .stderr(Stdio::null())

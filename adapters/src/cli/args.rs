@@ -42,6 +42,9 @@ pub enum Command {
     Backup(BackupFlags),
     /// Make a data folder from a backup
     Restore(RestoreFlags),
+    /// Move the journals from a data folder to NATS servers, or back, while nothing runs
+    #[command(subcommand)]
+    Migrate(MigrateCommand),
     /// Load a running server and measure it
     Bench(crate::bench::BenchArgs),
     /// Place a mixed stream of orders and watch what becomes of them
@@ -87,6 +90,21 @@ pub enum NatsCommand {
         #[command(flatten)]
         settings: ConfigFlags,
     },
+    /// Show who leads, how far the streams are and what their servers say of them; ends
+    /// with 1 while a journal has no leader
+    Status(StatusFlags),
+}
+
+/// Flags of `a4co nats status`.
+#[derive(Debug, Args)]
+pub struct StatusFlags {
+    /// A server's monitoring port, such as http://nats-a:8222, which says whether it syncs
+    /// before it acknowledges; may be given more than once
+    #[arg(long, value_name = "URL")]
+    pub monitor: Vec<String>,
+    /// Which servers.
+    #[command(flatten)]
+    pub nats: NatsFlags,
 }
 
 /// Who is to hand over.
@@ -159,6 +177,14 @@ impl DataDirFlag {
             given: given.into_iter().collect(),
         }
     }
+
+    /// As flags of the settings, with those of the servers.
+    #[must_use]
+    pub fn settings_with(&self, nats: &NatsFlags) -> ConfigFlags {
+        let mut settings = self.settings();
+        settings.given.extend(nats.given.iter().cloned());
+        settings
+    }
 }
 
 /// Flags of `a4co verify`.
@@ -171,6 +197,36 @@ pub struct VerifyFlags {
     /// it says
     #[arg(long)]
     pub url: Option<String>,
+    /// Which servers: without --data-dir, nats_url says that the journals are there.
+    #[command(flatten)]
+    pub nats: NatsFlags,
+}
+
+/// The settings that say how the NATS servers are reached.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NatsFlags {
+    /// Keys with the values that were typed.
+    pub given: Vec<(&'static str, String)>,
+}
+
+/// Which way to move.
+#[derive(Debug, Subcommand)]
+pub enum MigrateCommand {
+    /// From a data folder to the servers, whose journals must be empty
+    ToNats(MigrateFlags),
+    /// From the servers into a data folder, which must be new or empty
+    FromNats(MigrateFlags),
+}
+
+/// Flags of `a4co migrate`.
+#[derive(Debug, Args)]
+pub struct MigrateFlags {
+    /// Which data folder.
+    #[command(flatten)]
+    pub data: DataDirFlag,
+    /// Which servers.
+    #[command(flatten)]
+    pub nats: NatsFlags,
 }
 
 /// Flags of `a4co backup`.
@@ -334,17 +390,30 @@ pub enum StockCommand {
     },
 }
 
+/// The flag of a setting, if it has one.
+fn flag(key: &keys::Key) -> Option<Arg> {
+    let mut help = format!("{} [env: {}]", key.help, key.env);
+    if let Some(default) = key.default {
+        help.push_str(&format!(" [default: {default}]"));
+    }
+    let arg = Arg::new(key.name)
+        .long(key.flag?)
+        .value_name(key.value_name);
+    Some(arg.help(help).help_heading("Settings"))
+}
+
+/// What was typed for these settings.
+fn typed<'k>(
+    keys: impl Iterator<Item = &'k keys::Key>,
+    matches: &ArgMatches,
+) -> Vec<(&'static str, String)> {
+    let with_flag = keys.filter(|key| key.flag.is_some());
+    let value = |key: &keys::Key| Some((key.name, matches.get_one::<String>(key.name)?.clone()));
+    with_flag.filter_map(value).collect()
+}
+
 impl Args for ConfigFlags {
     fn augment_args(command: clap::Command) -> clap::Command {
-        let flag = |key: &keys::Key| {
-            let mut help = format!("{} [env: {}]", key.help, key.env);
-            if let Some(default) = key.default {
-                help.push_str(&format!(" [default: {default}]"));
-            }
-            let flag = key.flag?;
-            let arg = Arg::new(key.name).long(flag).value_name(key.value_name);
-            Some(arg.help(help).help_heading("Settings"))
-        };
         command.args(keys::ALL.iter().filter_map(flag))
     }
 
@@ -361,11 +430,35 @@ impl FromArgMatches for ConfigFlags {
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        for key in keys::ALL.iter().filter(|key| key.flag.is_some()) {
-            if let Some(value) = matches.get_one::<String>(key.name) {
-                self.given.push((key.name, value.clone()));
-            }
-        }
+        self.given.extend(typed(keys::ALL.iter(), matches));
+        Ok(())
+    }
+}
+
+/// The settings whose names say so.
+fn nats_keys() -> impl Iterator<Item = &'static keys::Key> {
+    keys::ALL.iter().filter(|key| key.name.starts_with("nats_"))
+}
+
+impl Args for NatsFlags {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        command.args(nats_keys().filter_map(flag))
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for NatsFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut flags = Self::default();
+        flags.update_from_arg_matches(matches)?;
+        Ok(flags)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.given.extend(typed(nats_keys(), matches));
         Ok(())
     }
 }

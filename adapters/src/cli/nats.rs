@@ -6,16 +6,25 @@ use futures_util::StreamExt as _;
 use serde::Serialize;
 use tokio::runtime::Runtime;
 
-use super::{ConfigFlags, EventsCommand, Exit, NatsCommand, complain, load, show};
+use super::{ConfigFlags, EventsCommand, Exit, NatsCommand, StatusFlags, complain, load, show};
+use crate::config::NatsSettings;
 use crate::events::{Body, PublicEvent, PublicStream};
-use crate::nats::{self, Connected, Consumed, NatsConfig, NatsError};
+use crate::nats::{self, Connected, Consumed, JournalError, NatsConfig, NatsError};
+
+/// What is said where no servers are named.
+pub(super) const NAME_THE_SERVERS: &str =
+    "a4co: name the NATS servers: --nats nats://HOST:4222, or NATS_URL";
 
 /// Runs `a4co nats`.
 #[must_use]
 pub fn run_nats(command: &NatsCommand, file: Option<&Path>, as_json: bool) -> Exit {
-    let NatsCommand::Setup { check, settings } = command;
-    with_nats(settings, file, async |nats, config| {
-        let reports = nats::set_up(nats, &nats::wanted(config.replicas), !check).await?;
+    let (check, settings) = match command {
+        NatsCommand::Setup { check, settings } => (check, settings),
+        NatsCommand::Status(flags) => return status(flags, file, as_json),
+    };
+    with_nats(settings, file, async |nats, settings| {
+        let wanted = nats::wanted(settings.access.replicas);
+        let reports = nats::set_up(nats, &wanted, !check).await?;
         if as_json {
             let text = serde_json::to_string(&reports).unwrap_or_default();
             show(&format!("{text}\n"));
@@ -30,6 +39,31 @@ pub fn run_nats(command: &NatsCommand, file: Option<&Path>, as_json: bool) -> Ex
         }
         Ok(())
     })
+}
+
+fn status(flags: &StatusFlags, file: Option<&Path>, as_json: bool) -> Exit {
+    let settings = ConfigFlags {
+        given: flags.nats.given.clone(),
+    };
+    let mut exit = Exit::Failed;
+    let ran = with_nats(&settings, file, async |nats, settings| {
+        let silent = nats::silent_after(settings.lease);
+        let status = nats::status(nats, silent, &flags.monitor).await?;
+        if status.is_led() {
+            exit = Exit::Done;
+        }
+        if as_json {
+            let text = serde_json::to_string(&status).unwrap_or_default();
+            show(&format!("{text}\n"));
+        } else {
+            show(&format!("{status}\n"));
+        }
+        Ok(())
+    });
+    match ran {
+        Exit::Done => exit,
+        other => other,
+    }
 }
 
 /// Runs `a4co events`.
@@ -130,19 +164,32 @@ fn print(event: &PublicEvent) {
 pub(super) fn with_nats(
     flags: &ConfigFlags,
     file: Option<&Path>,
-    run: impl AsyncFnOnce(&Connected, &NatsConfig) -> Result<(), NatsError>,
+    run: impl AsyncFnOnce(&Connected, &NatsSettings) -> Result<(), NatsError>,
 ) -> Exit {
-    let config = match load(flags, file) {
-        Ok(effective) => effective.config.nats.any(),
+    let settings = match load(flags, file) {
+        Ok(effective) => effective.config.nats,
         Err(error) => {
             complain(&error.to_string());
             return Exit::Usage;
         }
     };
-    let Some(config) = config else {
-        complain("a4co: name the NATS servers: --nats nats://HOST:4222, or NATS_URL");
+    let Some(config) = settings.any() else {
+        complain(NAME_THE_SERVERS);
         return Exit::Usage;
     };
+    on_servers(&config, |runtime, nats| {
+        match runtime.block_on(run(nats, &settings)) {
+            Ok(()) => Exit::Done,
+            Err(error) => failed(&error.into()),
+        }
+    })
+}
+
+/// Connects and runs.
+pub(super) fn on_servers(
+    config: &NatsConfig,
+    run: impl FnOnce(&Runtime, &Connected) -> Exit,
+) -> Exit {
     let runtime = match Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -150,18 +197,17 @@ pub(super) fn with_nats(
             return Exit::Failed;
         }
     };
-    let ended = runtime.block_on(async {
-        let nats = nats::connect(&config, "a4co command line").await?;
-        run(&nats, &config).await
-    });
-    match ended {
-        Ok(()) => Exit::Done,
-        Err(error) => {
-            complain(&format!("a4co: {error}"));
-            match error {
-                NatsError::Connect(_) => Exit::Unreachable,
-                _ => Exit::Failed,
-            }
-        }
+    match runtime.block_on(nats::connect(config, "a4co command line")) {
+        Ok(nats) => run(&runtime, &nats),
+        Err(error) => failed(&error.into()),
+    }
+}
+
+/// Says what is wrong with the servers or their streams.
+pub(super) fn failed(error: &JournalError) -> Exit {
+    complain(&format!("a4co: {error}"));
+    match error {
+        JournalError::Nats(NatsError::Connect(_)) => Exit::Unreachable,
+        _ => Exit::Failed,
     }
 }

@@ -7,13 +7,32 @@ use a4co_core::time::Timestamp;
 use a4co_driver::ports::Clock as _;
 use serde::Serialize;
 
-use super::{BackupFlags, DataDirFlag, Exit, RestoreFlags, VerifyFlags, complain, load, show};
+use super::nats::{NAME_THE_SERVERS, failed, on_servers};
+use super::{
+    BackupFlags, DataDirFlag, Exit, MigrateCommand, RestoreFlags, VerifyFlags, complain, load, show,
+};
 use crate::embedded::MonotonicClock;
-use crate::ops::{self, BackupArgs, Bar, Progress, RestoreArgs, VerifyArgs};
+use crate::nats::{self, NatsConfig};
+use crate::ops::{self, BackupArgs, Bar, MigrateError, Progress, RestoreArgs, Servers, VerifyArgs};
 
 /// Runs `a4co verify`.
 #[must_use]
 pub fn run_verify(flags: &VerifyFlags, file: Option<&Path>, as_json: bool) -> Exit {
+    let config = match load(&flags.data.settings_with(&flags.nats), file) {
+        Ok(effective) => effective.config,
+        Err(error) => {
+            complain(&error.to_string());
+            return Exit::Usage;
+        }
+    };
+    let is_cluster = config.nats.journals.is_some() && flags.data.data_dir.is_none();
+    if is_cluster && flags.url.is_some() {
+        complain("a4co: --url is about the store of a data folder: name it with --data-dir");
+        return Exit::Usage;
+    }
+    if let Some(servers) = config.nats.any().filter(|_| is_cluster) {
+        return verify_on_servers(&servers, as_json);
+    }
     with_folder(&flags.data, file, |data_dir, progress| {
         let args = VerifyArgs {
             data_dir,
@@ -27,6 +46,69 @@ pub fn run_verify(flags: &VerifyFlags, file: Option<&Path>, as_json: bool) -> Ex
         } else {
             Exit::Failed
         })
+    })
+}
+
+fn verify_on_servers(servers: &NatsConfig, as_json: bool) -> Exit {
+    let progress = Bar::default();
+    on_servers(servers, |runtime, nats| {
+        let report = ops::verify_cluster(runtime, nats, &progress);
+        progress.end();
+        match report {
+            Ok(report) => {
+                print(&report, as_json);
+                if report.is_clean() {
+                    Exit::Done
+                } else {
+                    Exit::Failed
+                }
+            }
+            Err(error) => failed(&error),
+        }
+    })
+}
+
+/// Runs `a4co migrate`.
+#[must_use]
+pub fn run_migrate(command: &MigrateCommand, file: Option<&Path>, as_json: bool) -> Exit {
+    let (MigrateCommand::ToNats(flags) | MigrateCommand::FromNats(flags)) = command;
+    let config = match load(&flags.data.settings_with(&flags.nats), file) {
+        Ok(effective) => effective.config,
+        Err(error) => {
+            complain(&error.to_string());
+            return Exit::Usage;
+        }
+    };
+    let Some(servers) = config.nats.any() else {
+        complain(NAME_THE_SERVERS);
+        return Exit::Usage;
+    };
+    let progress = Bar::default();
+    let data_dir = &config.data_dir;
+    let about = Servers {
+        replicas: servers.replicas,
+        silent: nats::silent_after(config.nats.lease),
+    };
+    on_servers(&servers, |runtime, nats| {
+        let moved = match command {
+            MigrateCommand::ToNats(_) => ops::to_nats(runtime, nats, about, data_dir, &progress),
+            MigrateCommand::FromNats(_) => {
+                let segment_bytes = config.storage.segment_bytes;
+                ops::from_nats(runtime, nats, about, data_dir, segment_bytes, &progress)
+            }
+        };
+        progress.end();
+        match moved {
+            Ok(moved) => {
+                print(&moved, as_json);
+                Exit::Done
+            }
+            Err(MigrateError::Journal(error)) => failed(&error),
+            Err(error) => {
+                complain(&format!("a4co: {error}"));
+                Exit::Failed
+            }
+        }
     })
 }
 

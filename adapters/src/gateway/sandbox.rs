@@ -45,11 +45,13 @@ mod books;
 mod copy;
 mod fate;
 mod ledger;
+mod moved;
 mod record;
 mod shared;
 mod timers;
 
 pub use self::books::{OrderBooks, SandboxBooks, SandboxError};
+pub use self::moved::MoveError;
 pub use self::record::BookEntry;
 pub use self::shared::SharedSandbox;
 

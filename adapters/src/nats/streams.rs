@@ -12,6 +12,7 @@ use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, Stor
 use serde::Serialize;
 
 use super::connect::{Connected, NatsError};
+use super::migration::{MigrationMark, UNFINISHED};
 use crate::events::PublicStream;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -91,6 +92,12 @@ impl fmt::Display for Difference {
         } = self;
         if *setting == MISSING {
             return write!(f, "stream {stream} is missing; `a4co nats setup` makes it");
+        }
+        if *setting == UNFINISHED {
+            return write!(
+                f,
+                "a move to stream {stream} has not finished: run `a4co migrate to-nats` again"
+            );
         }
         write!(
             f,
@@ -236,6 +243,7 @@ pub async fn set_up(
             Err(error) => return Err(NatsError::jetstream(format!("to show {name}"), error)),
         };
         differences.extend(compare(config, &info.config));
+        differences.extend(MigrationMark::difference(&info.config));
         reports.push(StreamReport {
             stream: name.clone(),
             purpose,

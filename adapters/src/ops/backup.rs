@@ -156,7 +156,7 @@ fn manifest(
     sandbox_entries: Option<u64>,
     now: Timestamp,
 ) -> Manifest {
-    let orders = report.orders.iter();
+    let orders = report.contents.orders.iter();
     Manifest::new(Contents {
         created_at: now.to_string(),
         journal: ManifestJournal {
@@ -168,11 +168,11 @@ fn manifest(
             bytes: copied.bytes,
             chain_hash: copied.chain_hash.to_string(),
         },
-        last_event_at: report.last_event_at.clone(),
+        last_event_at: report.contents.last_event_at.clone(),
         orders: orders
             .map(|(status, count)| ((*status).to_owned(), *count))
             .collect(),
-        products: report.stock.products,
+        products: report.contents.stock.products,
         sandbox_entries,
         findings: report.findings.total,
     })

@@ -6,6 +6,8 @@
 
 mod api;
 mod books;
+mod cluster;
+mod contents;
 mod findings;
 mod parts;
 mod replay;
@@ -14,13 +16,11 @@ mod snapshots;
 mod store;
 mod totals;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use a4co_core::ids::OrderId;
-use a4co_core::invariants::leaked_units;
 use a4co_core::record::{self, Record, Snapshot};
-use a4co_core::time::Timestamp;
 use a4co_journal::{Disk, DiskError, OsDisk, OsLock, ReadError, Reader};
 use a4co_store::StoreError;
 
@@ -30,10 +30,12 @@ use super::progress::Progress;
 use crate::embedded::{journal_dir, store_dir};
 
 pub(super) use self::books::BooksCut;
+pub use self::cluster::{ClusterReport, JournalCut, verify_cluster};
+pub(super) use self::cluster::{journals, replay_cluster, replay_cut};
+pub use self::contents::{Contents, EventCounts, MoneySums, StockSummary};
 pub use self::findings::{Finding, FindingKind, Findings};
-pub use self::report::{
-    Checked, EventCounts, JournalSummary, MoneySums, SnapshotSummary, StockSummary, VerifyReport,
-};
+pub use self::report::{Checked, JournalSummary, SnapshotSummary, VerifyReport};
+pub(super) use self::snapshots::difference;
 
 /// Records between two notes of progress.
 const NOTE_EVERY: u64 = 1024;
@@ -352,6 +354,27 @@ fn touched_after(disk: &OsDisk, sequence: u64) -> HashSet<OrderId> {
 }
 
 impl CheckedJournal {
+    /// The state that the replay has come to.
+    pub(super) fn state(&self) -> Option<Snapshot> {
+        self.replay.state()
+    }
+
+    /// What it replays to, counted.
+    pub(super) fn contents(&self) -> Contents {
+        Contents::of(&self.replay)
+    }
+
+    /// The last record, the one that history begins after, and the chain hash at the end.
+    pub(super) fn ends(&self) -> (u64, u64, String) {
+        let JournalSummary {
+            last_sequence,
+            base_sequence,
+            chain_hash,
+            ..
+        } = &self.summary;
+        (*last_sequence, *base_sequence, chain_hash.clone())
+    }
+
     /// Which of the gateway's books belong to the past of this journal's end.
     pub(super) fn books_cut(&self) -> BooksCut<'_> {
         BooksCut::new(&self.replay)
@@ -373,47 +396,16 @@ impl CheckedJournal {
         let Self {
             replay, summary, ..
         } = self;
-        let mut stock = StockSummary::default();
-        for product in replay.host.inventory().state().products.values() {
-            stock.products += 1;
-            stock.on_hand += u128::from(product.on_hand);
-            stock.reserved += u128::from(product.reserved);
-            stock.sold += u128::from(product.sold);
-            stock.received += i128::from(product.received);
-            stock.leaked += leaked_units(product);
-        }
-        let totals = replay.totals;
-        let at = replay.last_event_at;
         VerifyReport {
             data_dir: folder.to_owned(),
             is_running,
             journal: summary,
-            events: replay.events,
-            last_event_at: (at != Timestamp::UNIX_EPOCH).then(|| at.to_string()),
-            orders: named(totals.by_status, |status| status.name()),
-            sagas: named(totals.by_saga, |saga| saga.name()),
-            parked: totals.parked,
-            reservations: named(totals.reservations, |status| {
-                status.name().unwrap_or("OUT_OF_STOCK")
-            }),
-            payments: named(totals.payments, |status| status.name()),
-            stock,
-            money: (totals.money.into_iter())
-                .map(|(currency, sums)| (currency.to_string(), sums))
-                .collect(),
+            contents: Contents::of(&replay),
             store,
             gateway_books,
             findings,
         }
     }
-}
-
-fn named<K>(
-    counts: BTreeMap<K, u64>,
-    name: impl Fn(K) -> &'static str,
-) -> BTreeMap<&'static str, u64> {
-    let there = counts.into_iter().filter(|(_, count)| *count > 0);
-    there.map(|(key, count)| (name(key), count)).collect()
 }
 
 fn note(progress: &dyn Progress, done: u64) {

@@ -3,5 +3,8 @@
 mod cluster;
 mod events;
 mod faults;
+mod migrate;
 mod servers;
 mod setup;
+mod status;
+mod verify;

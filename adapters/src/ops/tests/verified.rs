@@ -43,14 +43,17 @@ fn a_sound_folder_passes_and_is_counted() {
     let report = check(dir.path());
     assert!(report.is_clean(), "{report}");
     assert!(!report.is_running);
-    assert_eq!(report.orders_total(), 25);
-    assert_eq!(report.orders["CONFIRMED"], 21);
-    assert_eq!(report.orders["FAILED"], 1);
-    assert_eq!(report.orders["CANCELLED"], 2);
-    assert_eq!(report.payments["PROCESSING"], 1);
-    assert_eq!(report.stock.products, 1);
-    assert_eq!((report.stock.sold, report.stock.reserved), (41, 1));
-    let euro = report.money["EUR"];
+    assert_eq!(report.contents.orders_total(), 25);
+    assert_eq!(report.contents.orders["CONFIRMED"], 21);
+    assert_eq!(report.contents.orders["FAILED"], 1);
+    assert_eq!(report.contents.orders["CANCELLED"], 2);
+    assert_eq!(report.contents.payments["PROCESSING"], 1);
+    assert_eq!(report.contents.stock.products, 1);
+    assert_eq!(
+        (report.contents.stock.sold, report.contents.stock.reserved),
+        (41, 1)
+    );
+    let euro = report.contents.money["EUR"];
     assert_eq!(euro.confirmed_orders_minor, 41 * 250);
     // The cancelled one had been charged by then, and got everything back.
     assert_eq!(euro.refunded_minor, 100 + 250);
@@ -91,7 +94,7 @@ fn what_was_let_go_is_not_missed() {
     assert!(report.is_clean(), "{report}");
     assert!(report.journal.base_sequence > 0);
     // The one that was under way in the base, the new one, and none that had ended.
-    assert_eq!(report.orders_total(), 2, "{report}");
+    assert_eq!(report.contents.orders_total(), 2, "{report}");
 }
 
 #[test]

@@ -19,9 +19,9 @@ use a4co_core::row::{AnswerRecord, Row};
 use a4co_core::settings::Settings;
 use a4co_core::time::Timestamp;
 
+use super::contents::EventCounts;
 use super::findings::Findings;
 use super::parts::{AllMarks, Part, Parts, sum_of};
-use super::report::EventCounts;
 use super::totals::Totals;
 
 /// An order of which something is in memory.
@@ -45,7 +45,7 @@ pub(super) struct AnswerMark {
 pub(super) type AnswerName = [u8; 16];
 
 /// The state of the replay between two records.
-pub(super) struct Replay {
+pub(in crate::ops) struct Replay {
     pub(super) host: EmbeddedHost,
     /// History begins with the first record: what the replay does not know never was.
     pub(super) is_whole: bool,
@@ -104,6 +104,11 @@ impl Replay {
         }
         replay.host = EmbeddedHost::from_snapshot(&Settings::default(), state);
         replay
+    }
+
+    /// The state that it has come to.
+    pub(in crate::ops) fn state(&self) -> Option<Snapshot> {
+        self.host.snapshot()
     }
 
     /// Applies one record, and asks every invariant of what it touched.

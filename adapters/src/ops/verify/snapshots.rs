@@ -28,7 +28,8 @@ pub(super) fn compare(
     is_equal
 }
 
-fn difference(kept: &Snapshot, replayed: &Snapshot) -> Option<String> {
+/// What the one has and the other does not, the former read on or not.
+pub(in crate::ops) fn difference(kept: &Snapshot, replayed: &Snapshot) -> Option<String> {
     let lasts = [
         (kept.order.last, replayed.order.last),
         (kept.inventory.last, replayed.inventory.last),

@@ -10,8 +10,8 @@ use a4co_core::money::Currency;
 use a4co_core::order::{Order, OrderStatus, SagaState};
 use a4co_core::payment::{Payment, PaymentStatus};
 
+use super::contents::MoneySums;
 use super::parts::{Parts, asked_back_minor};
-use super::report::MoneySums;
 
 /// Counts and sums.
 #[derive(Debug, Default)]
