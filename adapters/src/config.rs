@@ -93,9 +93,11 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Timers, retries and bounds of the core, checked as a whole.
     pub settings: Settings,
-    /// The sandbox gateway, which is the only one of this build.
+    /// Who takes the money.
+    pub gateway: GatewayChoice,
+    /// The sandbox gateway.
     pub sandbox: SandboxConfig,
-    /// Stripe's secrets, where they were given.
+    /// Stripe; its secrets where they were given.
     pub stripe: StripeConfig,
     /// Logs.
     pub log: LogConfig,
@@ -134,13 +136,67 @@ impl Default for SandboxConfig {
     }
 }
 
-/// Stripe's secrets. They print as `[REDACTED]`.
-#[derive(Debug, Clone, Default)]
+/// Who takes the money.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GatewayChoice {
+    /// Nobody: the sandbox.
+    Sandbox,
+    /// Stripe.
+    Stripe,
+}
+
+/// When Stripe takes the money of a charge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CaptureMode {
+    /// At once.
+    Automatic,
+    /// It is set aside at once, and taken when the stock is committed.
+    Manual,
+}
+
+/// Stripe. Its secrets print as `[REDACTED]`.
+#[derive(Debug, Clone)]
 pub struct StripeConfig {
     /// The API key.
     pub secret_key: Option<SecretString>,
     /// Signs webhooks.
     pub webhook_secret: Option<SecretString>,
+    /// Whether the key moves real money.
+    pub is_live: bool,
+    /// Where the API is.
+    pub api_url: String,
+    /// When the money is taken.
+    pub capture: CaptureMode,
+    /// Time for one request with its answer.
+    pub timeout: Duration,
+    /// Time for a connection.
+    pub connect_timeout: Duration,
+    /// Requests under way at once.
+    pub concurrency: usize,
+    /// Failures in a row after which nothing is asked for a while.
+    pub circuit_failures: u32,
+    /// How long nothing is asked then.
+    pub circuit_pause: Duration,
+    /// How old, or how far ahead, a webhook's signature may be.
+    pub webhook_tolerance: Duration,
+}
+
+impl Default for StripeConfig {
+    fn default() -> Self {
+        Self {
+            secret_key: None,
+            webhook_secret: None,
+            is_live: false,
+            api_url: crate::gateway::stripe::STRIPE_URL.to_owned(),
+            capture: CaptureMode::Automatic,
+            timeout: Duration::from_secs(20),
+            connect_timeout: Duration::from_secs(5),
+            concurrency: 64,
+            circuit_failures: 10,
+            circuit_pause: Duration::from_secs(10),
+            webhook_tolerance: Duration::from_secs(300),
+        }
+    }
 }
 
 /// Logs.

@@ -33,6 +33,7 @@ pub mod server;
 mod shapes;
 #[cfg(test)]
 mod tests;
+mod webhook;
 
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
@@ -52,6 +53,7 @@ pub use self::ports::{
     Readiness,
 };
 pub use self::problem::{Code, FieldError, Problem};
+use crate::gateway::stripe::Stripe;
 
 /// The prefix of the API's paths.
 pub const API_PREFIX: &str = "/api/v1";
@@ -100,6 +102,7 @@ pub struct HttpState {
     feed: live::Feed,
     console: console::Console,
     ports: OnceLock<Ports>,
+    stripe: OnceLock<Stripe>,
     requests: AtomicUsize,
 }
 
@@ -122,6 +125,7 @@ impl HttpState {
             metrics: HttpMetrics::new(&registry)?,
             registry,
             ports: OnceLock::new(),
+            stripe: OnceLock::new(),
             requests: AtomicUsize::new(0),
         })
     }
@@ -132,6 +136,16 @@ impl HttpState {
         if self.ports.set(ports).is_err() {
             tracing::error!("the engine was attached twice; the first one stays");
         }
+    }
+
+    /// Lets webhooks in, and payments show what the customer has to do. The first call counts.
+    pub fn attach_stripe(&self, stripe: Stripe) {
+        let _ = self.stripe.set(stripe);
+    }
+
+    /// Stripe, where it takes the money.
+    fn stripe(&self) -> Option<&Stripe> {
+        self.stripe.get()
     }
 
     /// What the engine tells the live feed with.
@@ -198,6 +212,8 @@ fn routes() -> Vec<(Route, MethodRouter<Arc<HttpState>>)> {
         (Route::Payment, get(payments::get)),
         (Route::PaymentOfOrder, get(payments::get_of_order)),
         (Route::PaymentRefund, post(payments::refund)),
+        (Route::PaymentWebhook, post(webhook::take)),
+        (Route::StripeWebhook, post(webhook::take)),
         (Route::Health, get(health::health)),
         (Route::HealthLive, get(health::live)),
         (Route::HealthReady, get(health::ready)),

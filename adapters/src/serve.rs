@@ -11,10 +11,11 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::sync::oneshot;
 
 use crate::cluster::JoinError;
-use crate::config::Config;
+use crate::config::{Config, GatewayChoice};
 use crate::demo_catalogue;
 use crate::embedded::{DiskState, Embedded, EmbeddedConfig, Recovered, ShutdownError, StartError};
 use crate::gateway::sandbox::{Sandbox, SandboxError};
+use crate::gateway::stripe::{self, Stripe, StripeError};
 use crate::http::server::{self, BindError, Drained, ServerSettings};
 use crate::http::{self, Commands, HttpSettings, HttpState, LiveTap, Ports, Readiness};
 use crate::metrics::EngineMetrics;
@@ -43,6 +44,9 @@ pub enum ServeError {
     /// The sandbox's books cannot be used.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    /// There is no way to Stripe.
+    #[error(transparent)]
+    Stripe(#[from] StripeError),
     /// No threads for the HTTP server.
     #[error("the process could not start its threads: {0}")]
     Runtime(std::io::Error),
@@ -88,10 +92,8 @@ async fn run(config: &Config, with_demo: bool) -> Result<ExitCode, ServeError> {
         }
         None => (None, None),
     };
-    let settings = HttpSettings {
-        body_timeout: config.http.body_timeout,
-        ..HttpSettings::default()
-    };
+    let stripe = stripe(config, &registry)?;
+    let settings = http_settings(config, stripe.is_some());
     let state = Arc::new(HttpState::new(settings, readiness.clone(), registry)?);
     // The door is there from the start, so that probes see a process that recovers.
     let listener = server::bind(config.listen.socket_addr()).await?;
@@ -103,7 +105,7 @@ async fn run(config: &Config, with_demo: bool) -> Result<ExitCode, ServeError> {
 
     let mut end = std::pin::pin!(asked_to_end());
     let started = tokio::select! {
-        started = start_engine(config, metrics, state.live_tap(), disk.clone(), tap) => started,
+        started = start_engine(config, stripe.clone(), metrics, state.live_tap(), disk.clone(), tap) => started,
         // Recovery makes nothing durable that the next start would miss.
         () = &mut end => return Ok(ExitCode::SUCCESS),
     };
@@ -117,6 +119,9 @@ async fn run(config: &Config, with_demo: bool) -> Result<ExitCode, ServeError> {
     };
     if with_demo && recovered.is_new {
         load_catalogue(&engine.handle).await;
+    }
+    if let Some(stripe) = stripe {
+        state.attach_stripe(stripe);
     }
     state.attach(Ports {
         engine: Arc::new(engine.handle.clone()),
@@ -169,6 +174,25 @@ async fn run(config: &Config, with_demo: bool) -> Result<ExitCode, ServeError> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Stripe, where it is to take the money.
+fn stripe(config: &Config, registry: &prometheus::Registry) -> Result<Option<Stripe>, StripeError> {
+    match config.gateway {
+        GatewayChoice::Sandbox => Ok(None),
+        GatewayChoice::Stripe => Stripe::new(&config.stripe, registry, Handle::current()).map(Some),
+    }
+}
+
+fn http_settings(config: &Config, has_stripe: bool) -> HttpSettings {
+    let gateway = if has_stripe { stripe::NAME } else { "sandbox" };
+    HttpSettings {
+        gateway,
+        // Wishes for the sandbox are for the sandbox alone.
+        sandbox: !has_stripe,
+        body_timeout: config.http.body_timeout,
+        ..HttpSettings::default()
+    }
+}
+
 fn serve_http(
     listener: TcpListener,
     state: Arc<HttpState>,
@@ -188,6 +212,7 @@ fn serve_http(
 
 async fn start_engine(
     config: &Config,
+    stripe: Option<Stripe>,
     metrics: EngineMetrics,
     live: LiveTap,
     disk: Arc<DiskState>,
@@ -206,8 +231,10 @@ async fn start_engine(
         // The journal first: it holds the lock, and the books belong to its owner.
         let data_dir = embedded.data_dir.clone();
         let prepared = Embedded::prepare(embedded)?;
-        let gateway: Arc<dyn Gateway> =
-            Arc::new(Sandbox::open(&data_dir, sandbox, runtime.clone())?);
+        let gateway: Arc<dyn Gateway> = match stripe {
+            Some(stripe) => Arc::new(stripe),
+            None => Arc::new(Sandbox::open(&data_dir, sandbox, runtime.clone())?),
+        };
         Ok(prepared.start(gateway, metrics, live, disk, runtime)?)
     };
     tokio::task::spawn_blocking(start)

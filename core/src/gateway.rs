@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{GatewayReference, OrderId, PaymentMethodId};
 use crate::money::{Amount, Currency};
 use crate::order::SandboxHints;
+use crate::time::Timestamp;
 
 /// What is to be done at the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -34,6 +35,9 @@ pub enum GatewayOperation {
         /// Counts the refunds of one payment, from 1.
         number: u32,
     },
+    /// Take the money that was authorised. Owed once the stock is committed, and only
+    /// where a charge is authorised first.
+    Capture,
 }
 
 /// A call that the payment participant owes to the gateway.
@@ -56,6 +60,9 @@ pub struct GatewayCall {
     pub reference: Option<GatewayReference>,
     /// Wishes for the sandbox gateway; a real one ignores them.
     pub hints: SandboxHints,
+    /// When the payment was asked for: an adapter that looks the charge up need not look
+    /// further back.
+    pub requested_at: Timestamp,
 }
 
 /// What a gateway call came to, or what the gateway reported by itself (a webhook).
@@ -86,5 +93,16 @@ pub enum GatewayOutcome {
     Unknown {
         /// What was seen, for people.
         detail: Arc<str>,
+    },
+    /// The amount is set aside for us and not yet taken: a capture takes it, a cancel
+    /// lets it go.
+    Authorised {
+        /// The gateway's name for the charge.
+        reference: GatewayReference,
+    },
+    /// The customer has to do something first (3-D Secure); ask again later.
+    ActionRequired {
+        /// The gateway's name for the charge.
+        reference: GatewayReference,
     },
 }

@@ -52,6 +52,13 @@ closed!(
         Tombstone,
         /// Captured after it was given up.
         CapturedLate,
+        /// The customer has to authenticate.
+        AwaitsCustomer,
+        /// The money is set aside.
+        Authorised,
+        /// The order is confirmed, and the money is to be taken.
+        Capturing,
+        CapturingParked,
     }
 );
 
@@ -96,12 +103,22 @@ closed!(
 
 closed!(
     /// What had been called, if anything had.
-    Called { Nothing, Charge, Query, Cancel, FirstRefund, SecondRefund }
+    Called { Nothing, Charge, Query, Cancel, Capture, FirstRefund, SecondRefund }
 );
 
 closed!(
     /// What came of it.
-    Said { Succeeded, Rejected, Pending, NotFound, Cancelled, Refunded, Unknown }
+    Said {
+        Succeeded,
+        Rejected,
+        Pending,
+        NotFound,
+        Cancelled,
+        Refunded,
+        Unknown,
+        Authorised,
+        ActionRequired,
+    }
 );
 
 fn inputs() -> Vec<On> {
@@ -134,6 +151,13 @@ fn host(state: State) -> Host<PaymentParticipant> {
     let undo = || payment_event("UndoRequested");
     let part = || refund_requested(1, 100, Operator);
     let whole = || refund_requested(1, 300, Compensation);
+    let capturing = |then: Vec<PaymentEvent>| {
+        let asked = vec![
+            payment_event("Authorised"),
+            payment_event("CaptureRequested"),
+        ];
+        [asked, then].concat()
+    };
     let give_up = || vec![payment_event("CancelRequested")];
     let refund_number_one = GatewayOperation::Refund { number: 1 };
     let events = match state {
@@ -183,6 +207,22 @@ fn host(state: State) -> Host<PaymentParticipant> {
                 whole(),
             ],
         ),
+        State::AwaitsCustomer => after(
+            charging(),
+            vec![
+                payment_event("ActionRequired"),
+                attempted(GatewayOperation::Charge, 3),
+            ],
+        ),
+        State::Authorised => after(charging(), vec![payment_event("Authorised")]),
+        State::Capturing => after(charging(), capturing(vec![])),
+        State::CapturingParked => after(
+            charging(),
+            capturing(vec![
+                attempted(GatewayOperation::Capture, 8),
+                parked(GatewayOperation::Capture),
+            ]),
+        ),
     };
     Host::default().with(events)
 }
@@ -231,7 +271,27 @@ fn decide(state: State, on: On) -> String {
                 operation,
                 outcome,
             };
-            show(host.decide(input, T0))
+            let decided = show(host.decide(input, T0));
+            // A webhook says the same, as a command; and of what is unknown it is told so.
+            let refund = match operation {
+                None => Some(None),
+                Some(GatewayOperation::Refund { number }) => Some(Some(number)),
+                Some(_) => None,
+            };
+            if let Some(refund) = refund {
+                let command = PaymentCommand::Report {
+                    order_id: id,
+                    refund,
+                    outcome: outcome.clone(),
+                };
+                let reported = show(host.decide(Input::Command(&command), T0));
+                if state == State::Unknown {
+                    assert_eq!(reported, "refused: PaymentNotFound");
+                } else {
+                    assert_eq!(reported, decided, "{state:?} {on:?}");
+                }
+            }
+            decided
         }
     }
 }
@@ -257,6 +317,7 @@ fn operation(called: Called) -> Option<GatewayOperation> {
         Called::Charge => GatewayOperation::Charge,
         Called::Query => GatewayOperation::Query,
         Called::Cancel => GatewayOperation::Cancel,
+        Called::Capture => GatewayOperation::Capture,
         Called::FirstRefund => GatewayOperation::Refund { number: 1 },
         Called::SecondRefund => GatewayOperation::Refund { number: 2 },
     })
@@ -276,6 +337,12 @@ fn outcome(said: Said) -> GatewayOutcome {
         },
         Said::Unknown => GatewayOutcome::Unknown {
             detail: text("timeout"),
+        },
+        Said::Authorised => GatewayOutcome::Authorised {
+            reference: reference("charge"),
+        },
+        Said::ActionRequired => GatewayOutcome::ActionRequired {
+            reference: reference("charge"),
         },
     }
 }
@@ -335,6 +402,7 @@ const ABOUT_CHARGE: &[Called] = &[
     Called::Charge,
     Called::Query,
     Called::Cancel,
+    Called::Capture,
 ];
 /// Nothing definite; a refund is no answer to a question about the charge either.
 const OPEN_ENDED: &[Said] = &[Said::Pending, Said::NotFound, Said::Refunded, Said::Unknown];
@@ -348,9 +416,10 @@ fn every_state_on_every_input() {
     what_an_operator_wants(&mut table);
     what_the_gateway_says_of_a_charge(&mut table);
     what_the_gateway_says_of_a_refund(&mut table);
+    what_comes_of_an_authorisation(&mut table);
     use State as S;
     table.check(
-        &[S::Charging, S::Asking],
+        &[S::Charging, S::Asking, S::AwaitsCustomer],
         &[On::Deadline, On::Late],
         "give up",
     );
@@ -382,7 +451,16 @@ fn what_the_order_says(table: &mut Payments) {
 
     let undo = [On::Fact(Told::UndoPayment), On::Fact(Told::UndoBoth)];
     table.check(&[S::Unknown], &undo, "forestalled: Undone");
-    let under_way = [S::Charging, S::Asking, S::Cancelling, S::CancellingParked];
+    let under_way = [
+        S::Charging,
+        S::Asking,
+        S::AwaitsCustomer,
+        S::Cancelling,
+        S::CancellingParked,
+        S::Authorised,
+        S::Capturing,
+        S::CapturingParked,
+    ];
     table.check(&under_way, &undo, "undo");
     let whole = "undo + owe Compensation refund 1 of 300";
     table.check(&[S::Captured], &undo, whole);
@@ -402,7 +480,7 @@ fn what_the_order_says(table: &mut Payments) {
     table.check(&[S::Tombstone], &undo, "cancelled: Undone");
 
     table.check(
-        &[S::CancellingParked, S::UndoneParked],
+        &[S::CancellingParked, S::UndoneParked, S::CapturingParked],
         &[On::Fact(Told::RetryRequested)],
         "retried",
     );
@@ -428,6 +506,10 @@ fn what_an_operator_wants(table: &mut Payments) {
         S::TimedOut,
         S::Tombstone,
         S::CapturedLate,
+        S::AwaitsCustomer,
+        S::Authorised,
+        S::Capturing,
+        S::CapturingParked,
     ];
     table.check(&not_refundable, &all, "refused: PaymentNotRefundable");
 
@@ -450,12 +532,13 @@ fn what_the_gateway_says_of_a_charge(table: &mut Payments) {
     let open = [
         S::Charging,
         S::Asking,
+        S::AwaitsCustomer,
         S::Cancelling,
         S::CancellingParked,
         S::CancellingUndone,
     ];
     let success = gateway(ABOUT_CHARGE, &[Said::Succeeded]);
-    table.check(&open[..4], &success, "succeeded");
+    table.check(&open[..5], &success, "succeeded");
     let late = "captured late + owe Compensation refund 1 of 300";
     table.check(
         &[S::CancellingUndone, S::Declined, S::TimedOut],
@@ -468,8 +551,8 @@ fn what_the_gateway_says_of_a_charge(table: &mut Payments) {
         "failed: no",
     );
     let cancelled = gateway(ABOUT_CHARGE, &[Said::Cancelled]);
-    table.check(&open[..2], &cancelled, "failed: cancelled_at_gateway");
-    table.check(&open[2..4], &cancelled, "cancelled: TimedOut");
+    table.check(&open[..3], &cancelled, "failed: cancelled_at_gateway");
+    table.check(&open[3..5], &cancelled, "cancelled: TimedOut");
     table.check(&[S::CancellingUndone], &cancelled, "cancelled: Undone");
 
     // Nothing definite: the call that is owed is tried again, and no other.
@@ -478,12 +561,59 @@ fn what_the_gateway_says_of_a_charge(table: &mut Payments) {
     table.check(&[S::Charging], &charge(&OPEN_ENDED[1..]), "tried 1");
     let query = |said: &[Said]| gateway(&[Called::Query], said);
     let not_found = query(&[Said::NotFound]);
-    table.check(&[S::Asking], &not_found, "tried 0");
+    let asking = [S::Asking, S::AwaitsCustomer];
+    table.check(&asking, &not_found, "tried 0");
     let no_word = query(&[Said::Pending, Said::Refunded, Said::Unknown]);
-    table.check(&[S::Asking], &no_word, "tried 4");
-    let cancel = gateway(&[Called::Cancel], OPEN_ENDED);
+    table.check(&asking, &no_word, "tried 4");
+    let mut cancel = gateway(&[Called::Cancel], OPEN_ENDED);
+    cancel.extend(gateway(
+        &[Called::Cancel],
+        &[Said::Authorised, Said::ActionRequired],
+    ));
     table.check(&[S::Cancelling, S::CancellingUndone], &cancel, "tried 1");
     table.check(&[S::CancellingParked], &cancel, "tried 9");
+}
+
+fn what_comes_of_an_authorisation(table: &mut Payments) {
+    use State as S;
+    // The customer has to do something: said once, and asked for from then on.
+    let act = |called: &[Called]| gateway(called, &[Said::ActionRequired]);
+    let first = "PaymentActionRequired";
+    let others = [Called::Nothing, Called::Cancel, Called::Capture];
+    table.check(&[S::Charging, S::Asking], &act(&others), first);
+    table.check(&[S::Charging], &act(&[Called::Query]), first);
+    table.check(&[S::Asking], &act(&[Called::Charge]), first);
+    let tried = "PaymentActionRequired + tried 3";
+    table.check(&[S::Charging], &act(&[Called::Charge]), tried);
+    let tried = "PaymentActionRequired + tried 4";
+    table.check(&[S::Asking], &act(&[Called::Query]), tried);
+    table.check(&[S::AwaitsCustomer], &act(&[Called::Query]), "tried 4");
+
+    let open = [S::Charging, S::Asking, S::AwaitsCustomer];
+    let set_aside = gateway(ABOUT_CHARGE, &[Said::Authorised]);
+    table.check(&open, &set_aside, "PaymentAuthorised");
+
+    // Asked again, it answers again; it is taken once the order is confirmed.
+    let secured = [S::Authorised, S::Capturing, S::CapturingParked];
+    let asked = [Told::PaymentRequested, Told::PaymentRequestedFree].map(On::Fact);
+    table.check(&secured, &asked, "PaymentAuthorised");
+    let confirmed = [On::Fact(Told::OrderConfirmed)];
+    table.check(&[S::Authorised], &confirmed, "PaymentCaptureRequested");
+    let taken = gateway(ABOUT_CHARGE, &[Said::Succeeded]);
+    table.check(&secured, &taken, "succeeded");
+    let anything_else = [
+        Said::Rejected,
+        Said::Pending,
+        Said::NotFound,
+        Said::Cancelled,
+        Said::Refunded,
+        Said::Unknown,
+        Said::Authorised,
+        Said::ActionRequired,
+    ];
+    let not_taken = gateway(&[Called::Capture], &anything_else);
+    table.check(&[S::Capturing], &not_taken, "tried 1");
+    table.check(&[S::CapturingParked], &not_taken, "tried 9");
 }
 
 fn what_the_gateway_says_of_a_refund(table: &mut Payments) {
@@ -508,6 +638,8 @@ fn what_the_gateway_says_of_a_refund(table: &mut Payments) {
         Said::NotFound,
         Said::Cancelled,
         Said::Unknown,
+        Said::Authorised,
+        Said::ActionRequired,
     ];
     let owed = [S::PartOwed, S::PartOwedUndone];
     table.check(&owed, &first(&anything_else), "tried 1");

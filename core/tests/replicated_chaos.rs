@@ -83,7 +83,7 @@ impl Gateway {
                 self.charged.insert(order_id);
                 paid
             }
-            GatewayOperation::Query => GatewayOutcome::NotFound,
+            GatewayOperation::Query | GatewayOperation::Capture => GatewayOutcome::NotFound,
             GatewayOperation::Cancel => {
                 self.over.insert(order_id);
                 GatewayOutcome::Cancelled

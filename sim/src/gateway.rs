@@ -90,6 +90,7 @@ pub(crate) const fn operation_number(operation: GatewayOperation) -> u64 {
         GatewayOperation::Query => 1,
         GatewayOperation::Cancel => 2,
         GatewayOperation::Refund { number } => 3 + number as u64,
+        GatewayOperation::Capture => u64::MAX,
     }
 }
 
@@ -103,6 +104,8 @@ pub(crate) const fn outcome_number(outcome: &GatewayOutcome) -> u64 {
         GatewayOutcome::Cancelled => 5,
         GatewayOutcome::Refunded { .. } => 6,
         GatewayOutcome::Unknown { .. } => 7,
+        GatewayOutcome::Authorised { .. } => 8,
+        GatewayOutcome::ActionRequired { .. } => 9,
     }
 }
 
@@ -194,7 +197,8 @@ impl Gateway {
         }
         match call.operation {
             GatewayOperation::Charge => self.on_charge(knobs, call, &mut fate, lasts),
-            GatewayOperation::Query => match account.charge {
+            // This gateway captures what it authorises, so nobody asks it to.
+            GatewayOperation::Query | GatewayOperation::Capture => match account.charge {
                 Charge::None => GatewayOutcome::NotFound,
                 Charge::Pending { .. } => GatewayOutcome::Pending,
                 Charge::Captured => captured(order_id),

@@ -12,6 +12,7 @@ pub mod cluster;
 pub mod nats;
 pub mod server;
 pub mod shop;
+pub mod stripe;
 
 pub use client::{Answer, Client};
 pub use server::{Options, Server, binary};

@@ -72,6 +72,7 @@ pub struct Options {
     folder: Folder,
     listen: String,
     flags: Vec<String>,
+    env: Vec<(String, String)>,
 }
 
 /// Where a server keeps what it has. The folder goes when nobody uses it any more.
@@ -106,6 +107,7 @@ impl Options {
             },
             listen: "127.0.0.1:0".to_owned(),
             flags: Vec::new(),
+            env: Vec::new(),
         }
         .flag("--journal-segment-mib", "16")
         .flag("--min-free-disk-mib", "1")
@@ -119,6 +121,14 @@ impl Options {
         } else {
             self.flags.extend([name.to_owned(), value.to_owned()]);
         }
+        self
+    }
+
+    /// One more environment variable, for what has no flag.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.retain(|(known, _)| known != name);
+        self.env.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -175,7 +185,8 @@ impl Options {
             .current_dir(self.scratch())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(stderr);
+            .stderr(stderr)
+            .envs(self.env.iter().map(|(name, value)| (name, value)));
         let child = command.spawn().expect("a4co can be started");
         let mut server = Server {
             child: Some(child),

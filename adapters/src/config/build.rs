@@ -12,9 +12,11 @@ use super::keys::{self, Key};
 use super::problem::{Fault, Origin, Problem};
 use super::value::{self, ListenAddr, MIB};
 use super::{
-    Config, HttpConfig, LogConfig, NatsSettings, SandboxConfig, StorageConfig, StripeConfig,
+    Config, GatewayChoice, HttpConfig, LogConfig, NatsSettings, SandboxConfig, StorageConfig,
 };
 use crate::nats::NatsConfig;
+
+mod stripe;
 
 /// Parses every key. Where one does not parse, its default stands in, so that the checks
 /// find what else is wrong; the caller looks at `problems` first.
@@ -25,14 +27,12 @@ pub(super) fn build(values: &Values, problems: &mut Vec<Problem>) -> Config {
         data_dir: read.value(&keys::DATA_DIR, value::folder),
         settings: settings(&mut read),
         sandbox: sandbox(&mut read),
-        stripe: StripeConfig {
-            secret_key: read.optional(&keys::STRIPE_SECRET_KEY, |text| {
-                value::secret(text, &["sk_", "rk_"])
-            }),
-            webhook_secret: read.optional(&keys::STRIPE_WEBHOOK_SECRET, |text| {
-                value::secret(text, &["whsec_"])
-            }),
+        gateway: if read.value(&keys::USE_SIMULATED_PAYMENT, value::boolean) {
+            GatewayChoice::Sandbox
+        } else {
+            GatewayChoice::Stripe
         },
+        stripe: stripe::read(&mut read),
         log: LogConfig {
             directives: read.value(&keys::LOG_LEVEL, value::log_level),
             format: read.value(&keys::LOG_FORMAT, value::log_format),
@@ -46,7 +46,7 @@ pub(super) fn build(values: &Values, problems: &mut Vec<Problem>) -> Config {
         },
         nats: nats(&mut read),
     };
-    sandbox_only(&mut read, &config);
+    stripe::check(&mut read, &config);
     if config.settings.retry_cap_ms < config.settings.retry_first_ms {
         read.contradiction(
             &keys::RETRY_CAP,
@@ -68,14 +68,7 @@ pub(super) fn notes(config: &Config, values: &Values) -> Vec<String> {
             config.listen.socket_addr()
         ));
     }
-    for key in [&keys::STRIPE_SECRET_KEY, &keys::STRIPE_WEBHOOK_SECRET] {
-        if let Some(setting) = values.get(key) {
-            notes.push(format!(
-                "{} ({}) is not used: payments are simulated",
-                key.name, setting.origin
-            ));
-        }
-    }
+    notes.extend(stripe::notes(config, values));
     notes
 }
 
@@ -176,25 +169,6 @@ fn nats(read: &mut Reader<'_>) -> NatsSettings {
         }
     }
     settings
-}
-
-fn sandbox_only(read: &mut Reader<'_>, config: &Config) {
-    if read.value(&keys::USE_SIMULATED_PAYMENT, value::boolean) {
-        return;
-    }
-    if read.values.get(&keys::STRIPE_SECRET_KEY).is_none() {
-        read.refuse(
-            &keys::USE_SIMULATED_PAYMENT,
-            "real payments need stripe_secret_key, which is not set; and this build has only the sandbox gateway",
-            "set use_simulated_payment to true",
-        );
-    } else if config.stripe.secret_key.is_some() {
-        read.refuse(
-            &keys::USE_SIMULATED_PAYMENT,
-            "this build has only the sandbox gateway",
-            "set use_simulated_payment to true",
-        );
-    }
 }
 
 /// Puts the core's own checks to the settings, again and again with what it found put

@@ -90,7 +90,7 @@ keys! {
         "PEM key of nats_cert";
 
     USE_SIMULATED_PAYMENT: "use_simulated_payment", "USE_SIMULATED_PAYMENT", Some("use-simulated-payment"), "BOOL", Some("true"),
-        "true: the sandbox gateway; false: Stripe, which this build does not have";
+        "true: the sandbox gateway, which moves no money; false: Stripe, with stripe_secret_key";
     PAYMENT_SUCCESS_RATE: "payment_success_rate", "PAYMENT_SUCCESS_RATE", Some("payment-success-rate"), "RATE", Some("1.0"),
         "Share of charges that the sandbox accepts, 0.0 to 1.0 with at most six decimals";
     SANDBOX_LATENCY: "sandbox_latency", "A4CO_SANDBOX_LATENCY", Some("sandbox-latency"), "TIME", Some("0ms"),
@@ -102,9 +102,27 @@ keys! {
     SANDBOX_TIMEOUT: "sandbox_timeout", "A4CO_SANDBOX_TIMEOUT", Some("sandbox-timeout"), "TIME", Some("1s"),
         "Time after which a charge of pm_card_timeout or pm_card_timeout_fails has no known outcome, 0ms to 1h";
     STRIPE_SECRET_KEY: "stripe_secret_key", "STRIPE_SECRET_KEY", None, "SECRET", None,
-        "Stripe's API key (sk_ or rk_). Needed when use_simulated_payment is false";
+        "Stripe's API key (sk_test_ or rk_test_; sk_live_ or rk_live_ with stripe_live). Needed when use_simulated_payment is false";
     STRIPE_WEBHOOK_SECRET: "stripe_webhook_secret", "STRIPE_WEBHOOK_SECRET", None, "SECRET", None,
-        "Stripe's signing secret for webhooks (whsec_)";
+        "Stripe's signing secret for webhooks (whsec_); without it every webhook is refused, and outcomes are asked for";
+    STRIPE_LIVE: "stripe_live", "A4CO_STRIPE_LIVE", Some("stripe-live"), "BOOL", Some("false"),
+        "true: the key is a live one and moves real money; a live key is refused without it, and a test key with it";
+    STRIPE_API_URL: "stripe_api_url", "A4CO_STRIPE_API_URL", Some("stripe-api-url"), "URL", Some("https://api.stripe.com"),
+        "Where Stripe's API is; another place than Stripe's own only with a test key";
+    STRIPE_CAPTURE: "stripe_capture", "A4CO_STRIPE_CAPTURE", Some("stripe-capture"), "MODE", Some("automatic"),
+        "automatic: the money is taken at once; manual: it is set aside, and taken once the stock is committed";
+    STRIPE_TIMEOUT: "stripe_timeout", "A4CO_STRIPE_TIMEOUT", Some("stripe-timeout"), "TIME", Some("20s"),
+        "Time for one request to Stripe with its answer, 10ms to 2m; what takes longer has an unknown outcome";
+    STRIPE_CONNECT_TIMEOUT: "stripe_connect_timeout", "A4CO_STRIPE_CONNECT_TIMEOUT", Some("stripe-connect-timeout"), "TIME", Some("5s"),
+        "Time for a connection to Stripe, 10ms to 2m";
+    STRIPE_CONCURRENCY: "stripe_concurrency", "A4CO_STRIPE_CONCURRENCY", Some("stripe-concurrency"), "COUNT", Some("64"),
+        "Requests to Stripe under way at once, 1 to 1000; further ones wait up to 5s";
+    STRIPE_CIRCUIT_FAILURES: "stripe_circuit_failures", "A4CO_STRIPE_CIRCUIT_FAILURES", Some("stripe-circuit-failures"), "COUNT", Some("10"),
+        "Requests to Stripe in a row without an answer, or with a 5xx, after which none is made for a while, 1 to 1000";
+    STRIPE_CIRCUIT_PAUSE: "stripe_circuit_pause", "A4CO_STRIPE_CIRCUIT_PAUSE", Some("stripe-circuit-pause"), "TIME", Some("10s"),
+        "How long no request to Stripe is made then, 1ms to 10m; after it one tries";
+    STRIPE_WEBHOOK_TOLERANCE: "stripe_webhook_tolerance", "A4CO_STRIPE_WEBHOOK_TOLERANCE", Some("stripe-webhook-tolerance"), "TIME", Some("5m"),
+        "Age up to which a webhook's signature counts, 1s to 1h";
 
     LOG_LEVEL: "log_level", "LOG_LEVEL", Some("log-level"), "LEVEL", Some("info"),
         "off, error, warn, info, debug or trace; or filter directives such as warn,a4co=debug";

@@ -228,16 +228,67 @@ fn what_this_build_does_not_have_is_refused_and_not_ignored() {
 
     let stripe = problem(&given(&[], &[("USE_SIMULATED_PAYMENT", "false")], ""));
     assert!(stripe.problem.contains("stripe_secret_key"), "{stripe}");
-    let env = [
+}
+
+/// A configuration with Stripe and these settings beside.
+fn with_stripe<'t>(key: &'t str, more: &[(&'t str, &'t str)]) -> Given {
+    let mut env = vec![
         ("USE_SIMULATED_PAYMENT", "false"),
-        ("STRIPE_SECRET_KEY", "sk_test_hunter2"),
+        ("STRIPE_SECRET_KEY", key),
     ];
-    let stripe = problem(&given(&[], &env, ""));
+    env.extend(more);
+    given(&[], &env, "")
+}
+
+#[test]
+fn a_live_key_is_taken_only_where_it_was_asked_for_by_name() {
+    for key in ["sk_test_hunter2", "rk_test_hunter2"] {
+        let config = effective(&with_stripe(key, &[])).config;
+        assert_eq!(config.gateway, GatewayChoice::Stripe);
+        assert!(!config.stripe.is_live);
+    }
+    for key in ["sk_live_hunter2", "rk_live_hunter2"] {
+        let refused = problem(&with_stripe(key, &[]));
+        assert!(refused.problem.contains("live key"), "{refused}");
+        assert!(!format!("{refused} {refused:?}").contains("hunter2"));
+        let asked = effective(&with_stripe(key, &[("A4CO_STRIPE_LIVE", "true")]));
+        assert!(asked.config.stripe.is_live);
+        assert!(asked.notes.iter().any(|note| note.contains("LIVE")));
+    }
+    let mixed = problem(&with_stripe("sk_test_a", &[("A4CO_STRIPE_LIVE", "true")]));
+    assert!(mixed.problem.contains("test key"), "{mixed}");
+    // Neither one nor the other, or a publishable one.
+    for key in ["sk_hunter2", "pk_test_hunter2", "hunter2"] {
+        let unclear = problem(&with_stripe(key, &[]));
+        assert!(
+            !format!("{unclear} {unclear:?}").contains("hunter2"),
+            "{unclear}"
+        );
+    }
+}
+
+#[test]
+fn a_live_key_goes_to_nobody_but_stripe() {
+    let elsewhere = ("A4CO_STRIPE_API_URL", "http://127.0.0.1:8420");
+    let live = ("A4CO_STRIPE_LIVE", "true");
+    let refused = problem(&with_stripe("sk_live_hunter2", &[elsewhere, live]));
+    assert!(refused.problem.contains("not Stripe's own"), "{refused}");
+    let test = effective(&with_stripe("sk_test_a", &[elsewhere]));
     assert!(
-        stripe.problem.contains("only the sandbox gateway"),
-        "{stripe}"
+        test.notes
+            .iter()
+            .any(|note| note.contains("127.0.0.1:8420"))
     );
-    assert!(!stripe.to_string().contains("hunter2"));
+    for url in [
+        "127.0.0.1:8420",
+        "ftp://a",
+        "http://",
+        "https://user@host",
+        "http://a?b=c",
+    ] {
+        let bad = problem(&with_stripe("sk_test_a", &[("A4CO_STRIPE_API_URL", url)]));
+        assert!(bad.problem.contains("address"), "{bad}");
+    }
 }
 
 #[test]

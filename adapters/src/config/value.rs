@@ -11,6 +11,7 @@ use a4co_core::ids::ParticipantId;
 use a4co_core::time::Millis;
 use secrecy::SecretString;
 
+use super::CaptureMode;
 use super::problem::Fault;
 
 /// Bytes of one MiB.
@@ -301,6 +302,36 @@ pub(super) fn nats_url(text: &str) -> Result<String, Fault> {
         "is not the URL of a NATS server",
         "write nats://HOST:4222",
     ))
+}
+
+/// The address of an HTTP API: scheme, host and port, and a path where there is one.
+pub(super) fn http_url(text: &str) -> Result<String, Fault> {
+    let rest = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
+    let is_plain = |rest: &str| {
+        // No user, query or fragment: they have no business here, or are secrets.
+        let plain = |byte: u8| byte.is_ascii_graphic() && !b"@?#\"".contains(&byte);
+        !rest.is_empty() && !rest.starts_with(['/', ':']) && rest.bytes().all(plain)
+    };
+    if rest.is_some_and(is_plain) {
+        return Ok(text.to_owned());
+    }
+    Err(Fault::new(
+        "is not the address of an HTTP API",
+        "write https://HOST or http://HOST:PORT",
+    ))
+}
+
+pub(super) fn capture_mode(text: &str) -> Result<CaptureMode, Fault> {
+    match text {
+        "automatic" => Ok(CaptureMode::Automatic),
+        "manual" => Ok(CaptureMode::Manual),
+        _ => Err(Fault::new(
+            "is no way to capture",
+            "write automatic or manual",
+        )),
+    }
 }
 
 /// A name of one word.

@@ -240,6 +240,9 @@ fn of_payment(event: &PaymentEvent) -> Option<(OrderId, Kind, Body)> {
         | PaymentEvent::RefundFailed { .. }
         | PaymentEvent::PaymentParked { .. }
         | PaymentEvent::PaymentRetried { .. }
+        | PaymentEvent::PaymentActionRequired { .. }
+        | PaymentEvent::PaymentAuthorised { .. }
+        | PaymentEvent::PaymentCaptureRequested { .. }
         | PaymentEvent::Answered(_)
         | PaymentEvent::Recalled(_) => return None,
     };

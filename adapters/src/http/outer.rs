@@ -54,6 +54,8 @@ routes! {
     Payment = "/api/v1/payments/{paymentId}",
     PaymentOfOrder = "/api/v1/payments/order/{orderId}",
     PaymentRefund = "/api/v1/payments/{paymentId}/refund",
+    PaymentWebhook = "/api/v1/payments/webhook",
+    StripeWebhook = "/webhooks/stripe",
     Health = "/health",
     HealthLive = "/health/live",
     HealthReady = "/health/ready",

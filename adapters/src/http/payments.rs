@@ -13,6 +13,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
@@ -34,7 +35,7 @@ pub(super) async fn get(
     let payment_id = path.parse(PaymentId::parse)?;
     let payment = state.ports()?.reads.payment(payment_id.order_id())?;
     let payment = payment.ok_or_else(|| not_found(payment_id))?;
-    show(&state, &payment, None)
+    show_present(&state, &payment).await
 }
 
 /// `GET /payments/order/{orderId}`
@@ -45,7 +46,7 @@ pub(super) async fn get_of_order(
     let order_id = path.parse(OrderId::parse)?;
     let payment = state.ports()?.reads.payment(order_id)?;
     let payment = payment.ok_or(Rejection::PaymentNotFound(order_id))?;
-    show(&state, &payment, None)
+    show_present(&state, &payment).await
 }
 
 fn not_found(payment_id: PaymentId) -> Problem {
@@ -53,11 +54,34 @@ fn not_found(payment_id: PaymentId) -> Problem {
     Problem::new(Code::PaymentNotFound, detail)
 }
 
+/// The payment as it is, with what the customer has to do where something is.
+async fn show_present(state: &HttpState, payment: &Payment) -> Result<Response, Problem> {
+    let mut secret = None;
+    if payment.awaits_customer()
+        && let (Some(stripe), Some(reference)) = (state.stripe(), &payment.reference)
+    {
+        secret = stripe
+            .client_secret(payment.order_id, reference.as_str())
+            .await;
+    }
+    shown(state, payment, None, secret.as_ref())
+}
+
 fn show(state: &HttpState, payment: &Payment, refund: Option<u32>) -> Result<Response, Problem> {
+    shown(state, payment, refund, None)
+}
+
+fn shown(
+    state: &HttpState,
+    payment: &Payment,
+    refund: Option<u32>,
+    client_secret: Option<&SecretString>,
+) -> Result<Response, Problem> {
     let shape = PaymentShape {
         payment,
         gateway: state.settings.gateway,
         refund,
+        client_secret: client_secret.map(ExposeSecret::expose_secret),
     };
     answer::json(StatusCode::OK, &shape)
 }

@@ -68,6 +68,8 @@ codes! {
     InvalidPosition = 400, "invalid_position", "The position is malformed";
     /// The header is no key.
     InvalidIdempotencyKey = 400, "invalid_idempotency_key", "The idempotency key is malformed";
+    /// Nobody knows who sent it.
+    WebhookSignatureInvalid = 400, "webhook_signature_invalid", "The webhook is not signed as it must be";
     /// A page of another site tries to change something.
     CrossSiteRequest = 403, "cross_site_request", "Requests from other sites are refused";
     /// No such path.

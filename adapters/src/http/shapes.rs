@@ -4,21 +4,22 @@
 //! number tokens with exactly the digits of their currency, so `29.90` stays `29.90`.
 
 mod live;
+mod payments;
 
 use std::borrow::Cow;
 use std::cell::Cell;
 
-use a4co_core::ids::{OrderId, PaymentId, ProductId, RefundId, ReservationId};
+use a4co_core::ids::{OrderId, PaymentId, ProductId, ReservationId};
 use a4co_core::inventory::{HeldLine, Product, Reservation};
 use a4co_core::money::{Amount, Currency};
 use a4co_core::order::{HistoryEntry, Line, MetadataValue, Order, Shortage, Step};
-use a4co_core::payment::{Payment, Refund, RefundOrigin, RefundStatus};
 use a4co_core::time::Timestamp;
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 pub(super) use self::live::{Changes, Hello, Overview, SampleShape};
+pub(super) use self::payments::PaymentShape;
 
 /// An amount in major units.
 struct Money(Amount, Currency);
@@ -428,118 +429,6 @@ impl Serialize for ReservationShape<'_> {
             version: held.version.get(),
         }
         .serialize(serializer)
-    }
-}
-
-// ---- payments
-
-/// A payment with its refunds.
-pub(super) struct PaymentShape<'p> {
-    /// The payment.
-    pub(super) payment: &'p Payment,
-    /// The gateway's name.
-    pub(super) gateway: &'static str,
-    /// The refund that this answer is about.
-    pub(super) refund: Option<u32>,
-}
-
-impl Serialize for PaymentShape<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct PaymentBody<'p, R: Serialize> {
-            payment_id: PaymentId,
-            order_id: OrderId,
-            status: &'static str,
-            amount: Money,
-            currency: Currency,
-            gateway: &'static str,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            gateway_reference: Option<&'p str>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            payment_method_id: Option<&'p str>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            failure_reason: Option<String>,
-            refunded_amount: Money,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            refund_id: Option<RefundId>,
-            refunds: R,
-            parked: bool,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            attempts: Option<u32>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            next_retry_at: Option<At>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            last_error: Option<&'p str>,
-            deadline_at: At,
-            created_at: At,
-            updated_at: At,
-            version: u64,
-        }
-        let payment = self.payment;
-        let payment_id = payment.order_id.payment_id();
-        let refund = |(number, refund)| refund_body(payment, number, refund);
-        // Once nothing is owed to the gateway, its tries are history.
-        let owed = (!payment.is_settled()).then_some(());
-        PaymentBody {
-            payment_id,
-            order_id: payment.order_id,
-            status: payment.status().name(),
-            amount: Money(payment.amount, payment.currency),
-            currency: payment.currency,
-            gateway: self.gateway,
-            gateway_reference: payment.reference.as_ref().map(AsRef::as_ref),
-            payment_method_id: payment.payment_method.as_ref().map(AsRef::as_ref),
-            failure_reason: payment.failure.as_ref().map(ToString::to_string),
-            refunded_amount: Money(payment.refunded(), payment.currency),
-            refund_id: self.refund.map(|number| RefundId::new(payment_id, number)),
-            refunds: Each(|| (1..).zip(&payment.refunds).map(refund)),
-            parked: payment.parked,
-            attempts: owed.map(|_| payment.attempts),
-            next_retry_at: owed
-                .filter(|_| payment.attempts > 0)
-                .map(|_| At(payment.due_at)),
-            last_error: owed.and(payment.last_detail.as_deref()),
-            deadline_at: At(payment.deadline_at),
-            created_at: At(payment.created_at),
-            updated_at: At(payment.updated_at),
-            version: payment.version.get(),
-        }
-        .serialize(serializer)
-    }
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct RefundBody<'p> {
-    refund_id: RefundId,
-    status: &'static str,
-    amount: Money,
-    origin: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    gateway_reference: Option<&'p str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    failure_reason: Option<&'p str>,
-    requested_at: At,
-}
-
-fn refund_body<'p>(payment: &Payment, number: u32, refund: &'p Refund) -> RefundBody<'p> {
-    let (status, gateway_reference, failure_reason) = match &refund.status {
-        RefundStatus::Pending => ("PENDING", None, None),
-        RefundStatus::Succeeded(reference) => ("SUCCEEDED", Some(reference.as_str()), None),
-        RefundStatus::Failed(code) => ("FAILED", None, Some(code.as_ref())),
-    };
-    RefundBody {
-        refund_id: RefundId::new(payment.order_id.payment_id(), number),
-        status,
-        amount: Money(refund.amount, payment.currency),
-        origin: match refund.origin {
-            RefundOrigin::Compensation => "COMPENSATION",
-            RefundOrigin::Operator => "REQUESTED",
-        },
-        gateway_reference,
-        failure_reason,
-        requested_at: At(refund.requested_at),
     }
 }
 

@@ -9,8 +9,8 @@ use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
 };
 
-const OPERATIONS: [&str; 4] = ["charge", "query", "cancel", "refund"];
-const OUTCOMES: [&str; 7] = [
+const OPERATIONS: [&str; 5] = ["charge", "query", "cancel", "refund", "capture"];
+const OUTCOMES: [&str; 9] = [
     "succeeded",
     "rejected",
     "pending",
@@ -18,6 +18,8 @@ const OUTCOMES: [&str; 7] = [
     "cancelled",
     "refunded",
     "unknown",
+    "authorised",
+    "action_required",
 ];
 
 /// Seconds from a call to its answer.
@@ -77,6 +79,7 @@ impl Calls {
             GatewayOperation::Query => 1,
             GatewayOperation::Cancel => 2,
             GatewayOperation::Refund { .. } => 3,
+            GatewayOperation::Capture => 4,
         };
         let outcome = match answer.outcome {
             GatewayOutcome::Succeeded { .. } => 0,
@@ -89,6 +92,8 @@ impl Calls {
                 self.unknown.inc();
                 6
             }
+            GatewayOutcome::Authorised { .. } => 7,
+            GatewayOutcome::ActionRequired { .. } => 8,
         };
         self.answers[operation][outcome].inc();
         self.durations_s[operation].observe(called.elapsed().as_secs_f64());

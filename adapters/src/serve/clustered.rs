@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use a4co_driver::ports::Gateway;
 
-use super::{ServeError, asked_to_end, greet, load_catalogue, serve_http};
+use super::{ServeError, asked_to_end, greet, http_settings, load_catalogue, serve_http, stripe};
 use crate::cluster::{Cluster, JoinError, Joining, Told};
 use crate::config::{Config, Role};
 use crate::embedded::{DiskState, ShutdownError};
 use crate::gateway::sandbox::SharedSandbox;
 use crate::http::server::{self, Drained};
-use crate::http::{HttpSettings, HttpState, Phase, Ports, Readiness};
+use crate::http::{HttpState, Phase, Ports, Readiness};
 use crate::metrics::EngineMetrics;
 use crate::nats::{self, Connected, NatsConfig, NatsError, RelayMetrics};
 
@@ -31,10 +31,8 @@ pub(super) async fn run(
     let readiness = Arc::new(Readiness::default());
     let metrics = EngineMetrics::new(&registry, readiness.clone())?;
     let counted = RelayMetrics::new(&registry)?;
-    let settings = HttpSettings {
-        body_timeout: config.http.body_timeout,
-        ..HttpSettings::default()
-    };
+    let stripe = stripe(config, &registry)?;
+    let settings = http_settings(config, stripe.is_some());
     let state = Arc::new(HttpState::new(settings, readiness.clone(), registry)?);
     // The door is there from the start, so that probes see a process that catches up.
     let listener = server::bind(config.listen.socket_addr()).await?;
@@ -46,7 +44,10 @@ pub(super) async fn run(
     let mut end = std::pin::pin!(asked_to_end());
     let joining = async {
         let nats = connected(&access).await?;
-        let gateway = gateway(&nats, &access, config).await?;
+        let gateway: Arc<dyn Gateway> = match stripe.clone() {
+            Some(stripe) => Arc::new(stripe),
+            None => sandbox(&nats, &access, config).await?,
+        };
         let joining = Joining {
             data_dir: config.data_dir.clone(),
             nats: access.clone(),
@@ -75,6 +76,9 @@ pub(super) async fn run(
             return Err(error.into());
         }
     };
+    if let Some(stripe) = stripe {
+        state.attach_stripe(stripe);
+    }
     state.attach(Ports {
         engine: cluster.commands.clone(),
         reads: Arc::new(cluster.view.clone()),
@@ -140,7 +144,7 @@ fn may_come(error: &async_nats::ConnectError) -> bool {
     matches!(error.kind(), Kind::Io | Kind::Dns | Kind::TimedOut)
 }
 
-async fn gateway(
+async fn sandbox(
     nats: &Connected,
     access: &NatsConfig,
     config: &Config,

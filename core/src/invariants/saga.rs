@@ -102,6 +102,10 @@ pub fn confirmed_implies_committed_and_paid(view: &OrderView<'_>) -> Verdict {
         Some(_) | None => {}
     }
     match view.payment {
+        // Authorised, and taking it is owed: the one call that is left, and never given up.
+        Some(payment) if payment.phase == PaymentPhase::Capturing => Ok(()),
+        // The payment's next step, which reads the order's last one.
+        Some(payment) if payment.phase == PaymentPhase::Authorised && !view.is_complete => Ok(()),
         Some(payment) if payment.phase != PaymentPhase::Captured => {
             Err(format!("confirmed, its payment is {:?}", payment.phase))
         }
@@ -167,7 +171,10 @@ pub fn cancelled_implies_nothing_held(view: &OrderView<'_>) -> Verdict {
     }
     if payment_undone && let Some(payment) = view.payment {
         let is_undone = match payment.phase {
-            PaymentPhase::Charging | PaymentPhase::Cancelling => false,
+            PaymentPhase::Charging
+            | PaymentPhase::Cancelling
+            | PaymentPhase::Authorised
+            | PaymentPhase::Capturing => false,
             PaymentPhase::Captured => payment.refundable().is_zero(),
             PaymentPhase::Failed | PaymentPhase::Cancelled => true,
         };

@@ -356,7 +356,12 @@ fn on_inventory(
 fn on_payment(order: &Order, event: &PaymentEvent) -> Vec<OrderEvent> {
     let order_id = order.order_id;
     match (order.saga, event) {
-        (SagaState::PaymentProcessing, PaymentEvent::PaymentSucceeded { .. }) => {
+        // What is only authorised is secured all the same: it is captured once the order
+        // is confirmed, so that nobody pays for what could not be sold.
+        (
+            SagaState::PaymentProcessing,
+            PaymentEvent::PaymentSucceeded { .. } | PaymentEvent::PaymentAuthorised { .. },
+        ) => {
             if planted!("confirmed_before_committed") {
                 return vec![
                     OrderEvent::CommitRequested { order_id },

@@ -9,8 +9,8 @@ use super::event::{PaymentCommand, PaymentEvent, PaymentFailure, RefundOrigin};
 use super::outcome::{next_number, on_outcome};
 use super::state::{Payment, PaymentPhase, PaymentState, RefundStatus};
 use crate::decider::{Fact, Idempotency, Input, Need, Participant, Recorded};
-use crate::gateway::GatewayCall;
-use crate::ids::{OrderId, ParticipantId, Sequence};
+use crate::gateway::{GatewayCall, GatewayOperation};
+use crate::ids::{GatewayReference, OrderId, ParticipantId, Sequence};
 use crate::limits::REFUNDS_PER_PAYMENT_MAX;
 use crate::money::Amount;
 use crate::order::OrderEvent;
@@ -40,6 +40,17 @@ impl Participant for PaymentParticipant {
                     .payment(*order_id)
                     .ok_or(Rejection::PaymentNotFound(*order_id))?;
                 on_refund(payment, *amount)
+            }
+            Input::Command(PaymentCommand::Report {
+                order_id,
+                refund,
+                outcome,
+            }) => {
+                let payment = state
+                    .payment(*order_id)
+                    .ok_or(Rejection::PaymentNotFound(*order_id))?;
+                let operation = refund.map(|number| GatewayOperation::Refund { number });
+                Ok(on_outcome(payment, settings, operation, outcome, now))
             }
             Input::Upstream(Fact::Order(event)) => Ok(on_order(state, event)),
             Input::Gateway {
@@ -75,8 +86,8 @@ impl Participant for PaymentParticipant {
 
     fn needs(input: &Input<'_, PaymentCommand>) -> Option<Need> {
         let order_id = match input {
-            Input::Command(PaymentCommand::Refund { order_id, .. })
-            | Input::Upstream(Fact::Order(OrderEvent::RetryRequested { order_id })) => *order_id,
+            Input::Command(command) => command.order_id(),
+            Input::Upstream(Fact::Order(OrderEvent::RetryRequested { order_id })) => *order_id,
             Input::Upstream(Fact::Order(OrderEvent::CompensationRequested {
                 order_id,
                 undo,
@@ -93,8 +104,11 @@ impl Participant for PaymentParticipant {
     }
 
     fn idempotency(command: &PaymentCommand) -> Option<&Idempotency> {
-        let PaymentCommand::Refund { idempotency, .. } = command;
-        idempotency.as_ref()
+        match command {
+            PaymentCommand::Refund { idempotency, .. } => idempotency.as_ref(),
+            // What was said before changes nothing when it is said again.
+            PaymentCommand::Report { .. } => None,
+        }
     }
 
     fn is_answered_by_state(_: &PaymentCommand) -> bool {
@@ -113,8 +127,11 @@ impl Participant for PaymentParticipant {
     }
 
     fn answer(state: &PaymentState, command: &PaymentCommand) -> Option<Answer> {
-        let PaymentCommand::Refund { order_id, .. } = command;
-        state.payments.get(order_id).cloned().map(Answer::Payment)
+        state
+            .payments
+            .get(&command.order_id())
+            .cloned()
+            .map(Answer::Payment)
     }
 
     fn row(state: &PaymentState, key: &RowKey) -> Option<Row> {
@@ -264,6 +281,15 @@ fn on_order(state: &PaymentState, event: &OrderEvent) -> Vec<PaymentEvent> {
                 forestalled: Some(*currency),
             }],
         },
+        // Nothing that was only authorised stands in the way of it any more.
+        OrderEvent::OrderConfirmed { order_id } => state
+            .payment(*order_id)
+            .filter(|payment| payment.phase == PaymentPhase::Authorised)
+            .map(|_| PaymentEvent::PaymentCaptureRequested {
+                order_id: *order_id,
+            })
+            .into_iter()
+            .collect(),
         OrderEvent::RetryRequested { order_id } => state
             .payment(*order_id)
             .filter(|payment| payment.parked)
@@ -279,10 +305,18 @@ fn on_order(state: &PaymentState, event: &OrderEvent) -> Vec<PaymentEvent> {
 fn undo_payment(payment: &Payment) -> Vec<PaymentEvent> {
     let order_id = payment.order_id;
     match payment.phase {
-        PaymentPhase::Charging | PaymentPhase::Cancelling if !payment.undo_requested => {
+        PaymentPhase::Charging
+        | PaymentPhase::Cancelling
+        | PaymentPhase::Authorised
+        | PaymentPhase::Capturing
+            if !payment.undo_requested =>
+        {
             vec![PaymentEvent::PaymentUndoRequested { order_id }]
         }
-        PaymentPhase::Charging | PaymentPhase::Cancelling => Vec::new(),
+        PaymentPhase::Charging
+        | PaymentPhase::Cancelling
+        | PaymentPhase::Authorised
+        | PaymentPhase::Capturing => Vec::new(),
         PaymentPhase::Failed | PaymentPhase::Cancelled => answer_again(payment),
         // Nothing was to be paid, so nothing is to be given back.
         PaymentPhase::Captured if payment.captured.is_zero() => {
@@ -322,6 +356,13 @@ fn answer_again(payment: &Payment) -> Vec<PaymentEvent> {
     let failure = || payment.failure.clone().unwrap_or(PaymentFailure::Undone);
     match payment.phase {
         PaymentPhase::Charging | PaymentPhase::Cancelling => Vec::new(),
+        PaymentPhase::Authorised | PaymentPhase::Capturing => {
+            let authorised = |reference: &GatewayReference| PaymentEvent::PaymentAuthorised {
+                order_id,
+                reference: reference.clone(),
+            };
+            payment.reference.iter().map(authorised).collect()
+        }
         PaymentPhase::Failed => {
             vec![PaymentEvent::PaymentFailed {
                 order_id,

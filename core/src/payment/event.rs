@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::state::Payment;
 use crate::decider::Idempotency;
-use crate::gateway::GatewayOperation;
+use crate::gateway::{GatewayOperation, GatewayOutcome};
 use crate::ids::{GatewayReference, OrderId, PaymentMethodId};
 use crate::money::{Amount, Currency};
 use crate::order::SandboxHints;
@@ -26,6 +26,26 @@ pub enum PaymentCommand {
         /// The client's key, if it sent one.
         idempotency: Option<Idempotency>,
     },
+    /// What the gateway says by itself (a webhook). A command, so that whoever brings it
+    /// is answered once what it led to is durable, and so that it reaches the leader.
+    Report {
+        /// Whose payment.
+        order_id: OrderId,
+        /// The refund that it is about; `None` for the charge.
+        refund: Option<u32>,
+        /// What the gateway says.
+        outcome: GatewayOutcome,
+    },
+}
+
+impl PaymentCommand {
+    /// Whose payment it is about.
+    #[must_use]
+    pub const fn order_id(&self) -> OrderId {
+        match self {
+            Self::Refund { order_id, .. } | Self::Report { order_id, .. } => *order_id,
+        }
+    }
 }
 
 /// An event of the payment journal. The order of the variants is part of the format at
@@ -151,6 +171,25 @@ pub enum PaymentEvent {
     Answered(Box<AnswerRecord>),
     /// A payment that had left memory is back in it, as it was.
     Recalled(Box<Payment>),
+    /// The gateway waits for the customer (3-D Secure), until the payment's deadline.
+    PaymentActionRequired {
+        /// The order.
+        order_id: OrderId,
+        /// The gateway's name for the charge.
+        reference: GatewayReference,
+    },
+    /// The amount is set aside and not yet taken: the stock may be committed.
+    PaymentAuthorised {
+        /// The order.
+        order_id: OrderId,
+        /// The gateway's name for the charge.
+        reference: GatewayReference,
+    },
+    /// The order is confirmed: taking the authorised amount is owed to the gateway.
+    PaymentCaptureRequested {
+        /// The order.
+        order_id: OrderId,
+    },
 }
 
 /// Why nothing was charged.
@@ -203,7 +242,10 @@ impl PaymentEvent {
             | Self::PaymentRefunded { order_id, .. }
             | Self::RefundFailed { order_id, .. }
             | Self::PaymentParked { order_id, .. }
-            | Self::PaymentRetried { order_id } => Some(*order_id),
+            | Self::PaymentRetried { order_id }
+            | Self::PaymentActionRequired { order_id, .. }
+            | Self::PaymentAuthorised { order_id, .. }
+            | Self::PaymentCaptureRequested { order_id } => Some(*order_id),
             Self::Recalled(payment) => Some(payment.order_id),
             Self::Answered(_) => None,
         }
@@ -228,6 +270,9 @@ impl PaymentEvent {
             Self::PaymentRetried { .. } => "PaymentRetried",
             Self::Answered(_) => "Answered",
             Self::Recalled(_) => "Recalled",
+            Self::PaymentActionRequired { .. } => "PaymentActionRequired",
+            Self::PaymentAuthorised { .. } => "PaymentAuthorised",
+            Self::PaymentCaptureRequested { .. } => "PaymentCaptureRequested",
         }
     }
 }

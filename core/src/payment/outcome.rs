@@ -31,6 +31,36 @@ pub(super) fn on_outcome(
         (PaymentPhase::Charging, GatewayOutcome::Succeeded { reference }) => {
             vec![succeeded(payment, reference)]
         }
+        (PaymentPhase::Charging, GatewayOutcome::Authorised { reference }) => {
+            vec![PaymentEvent::PaymentAuthorised {
+                order_id,
+                reference: reference.clone(),
+            }]
+        }
+        // Taken, by us or by somebody who was quicker.
+        (
+            PaymentPhase::Authorised | PaymentPhase::Capturing,
+            GatewayOutcome::Succeeded { reference },
+        ) => vec![succeeded(payment, reference)],
+        (PaymentPhase::Charging, GatewayOutcome::ActionRequired { reference }) => {
+            let is_new = payment.reference.as_ref() != Some(reference);
+            let mut events = Vec::new();
+            if is_new {
+                events.push(PaymentEvent::PaymentActionRequired {
+                    order_id,
+                    reference: reference.clone(),
+                });
+            }
+            if let Some(operation) = owed(payment, settings, operation) {
+                events.extend(try_again(payment, settings, operation, outcome, now));
+            }
+            events
+        }
+        // The order is confirmed and the money is not here: said until somebody sees to it.
+        (PaymentPhase::Capturing, _) => owed(payment, settings, operation).map_or_else(
+            Vec::new,
+            |operation| try_again(payment, settings, operation, outcome, now),
+        ),
         // A cancel that finds success: completion where the order still waits for it,
         // else a refund. Never silence.
         (PaymentPhase::Cancelling, GatewayOutcome::Succeeded { reference }) => {
@@ -91,9 +121,11 @@ pub(super) fn on_outcome(
             GatewayOutcome::Pending
             | GatewayOutcome::NotFound
             | GatewayOutcome::Unknown { .. }
+            | GatewayOutcome::Authorised { .. }
+            | GatewayOutcome::ActionRequired { .. }
             // Nonsense is no answer either.
             | GatewayOutcome::Refunded { .. },
-        ) => match operation.filter(|called| payment.owed_operation(settings) == Some(*called)) {
+        ) => match owed(payment, settings, operation) {
             Some(operation) => try_again(payment, settings, operation, outcome, now),
             // A report, or the answer to a call that is no longer what is owed: the
             // next call is due as it was.
@@ -101,6 +133,15 @@ pub(super) fn on_outcome(
         },
         _ => Vec::new(),
     }
+}
+
+/// What had been called, if it is what is owed now.
+fn owed(
+    payment: &Payment,
+    settings: &Settings,
+    operation: Option<GatewayOperation>,
+) -> Option<GatewayOperation> {
+    operation.filter(|called| payment.owed_operation(settings) == Some(*called))
 }
 
 fn on_refund_outcome(
@@ -181,7 +222,10 @@ fn try_again(
     let tried = payment.attempts.saturating_add(1);
     let attempts = match (operation, outcome) {
         // The gateway is at it: charging again adds nothing, so only ask from here on.
-        (GatewayOperation::Charge, GatewayOutcome::Pending) => tried.max(settings.charge_attempts),
+        (
+            GatewayOperation::Charge,
+            GatewayOutcome::Pending | GatewayOutcome::ActionRequired { .. },
+        ) => tried.max(settings.charge_attempts),
         // It never arrived: charge again, under the same key.
         (GatewayOperation::Query, GatewayOutcome::NotFound) => 0,
         _ => tried,
@@ -222,6 +266,8 @@ fn detail(outcome: &GatewayOutcome) -> Arc<str> {
         GatewayOutcome::Rejected { code } => code.clone(),
         GatewayOutcome::Pending => Arc::from("still processing at the gateway"),
         GatewayOutcome::NotFound => Arc::from("unknown to the gateway"),
+        GatewayOutcome::ActionRequired { .. } => Arc::from("the customer has to authenticate"),
+        GatewayOutcome::Authorised { .. } => Arc::from("authorised, not yet captured"),
         GatewayOutcome::Succeeded { .. }
         | GatewayOutcome::Cancelled
         | GatewayOutcome::Refunded { .. } => Arc::from("an answer that does not fit the question"),

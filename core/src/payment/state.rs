@@ -32,6 +32,10 @@ pub enum PaymentPhase {
     Failed,
     /// Not charged, and it never will be.
     Cancelled,
+    /// The amount is set aside; it is taken once the order is confirmed.
+    Authorised,
+    /// The order is confirmed; taking the amount is owed.
+    Capturing,
 }
 
 /// Where a payment stands, under the names that clients know.
@@ -154,12 +158,22 @@ impl Payment {
     #[must_use]
     pub fn status(&self) -> PaymentStatus {
         match self.phase {
-            PaymentPhase::Charging | PaymentPhase::Cancelling => PaymentStatus::Processing,
+            PaymentPhase::Charging
+            | PaymentPhase::Cancelling
+            | PaymentPhase::Authorised
+            | PaymentPhase::Capturing => PaymentStatus::Processing,
             PaymentPhase::Captured if self.is_given_back() => PaymentStatus::Refunded,
             PaymentPhase::Captured => PaymentStatus::Succeeded,
             PaymentPhase::Failed => PaymentStatus::Failed,
             PaymentPhase::Cancelled => PaymentStatus::Cancelled,
         }
+    }
+
+    /// The gateway waits for the customer. Until a charge has succeeded, its reference is
+    /// known for this reason alone.
+    #[must_use]
+    pub fn awaits_customer(&self) -> bool {
+        self.phase == PaymentPhase::Charging && self.reference.is_some()
     }
 
     /// Given back so far, in minor units.
@@ -204,6 +218,7 @@ impl Payment {
                 Some(GatewayOperation::Charge)
             }
             PaymentPhase::Cancelling => Some(GatewayOperation::Cancel),
+            PaymentPhase::Capturing => Some(GatewayOperation::Capture),
             PaymentPhase::Captured => {
                 self.pending_refund()
                     .map(|(number, _)| GatewayOperation::Refund {
@@ -214,15 +229,18 @@ impl Payment {
                         },
                     })
             }
-            PaymentPhase::Failed | PaymentPhase::Cancelled => None,
+            PaymentPhase::Failed | PaymentPhase::Cancelled | PaymentPhase::Authorised => None,
         }
     }
 
-    /// Nothing is owed to the gateway.
+    /// Nothing is owed to the gateway, and nothing will be unless somebody asks for it.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         match self.phase {
-            PaymentPhase::Charging | PaymentPhase::Cancelling => false,
+            PaymentPhase::Charging
+            | PaymentPhase::Cancelling
+            | PaymentPhase::Authorised
+            | PaymentPhase::Capturing => false,
             PaymentPhase::Captured => {
                 self.pending_refund().is_none() || planted!("settled_while_refund_is_owed")
             }
@@ -293,7 +311,10 @@ impl Payment {
             }
             PaymentEvent::PaymentUndoRequested { .. } => {
                 self.undo_requested = true;
-                if self.phase == PaymentPhase::Charging {
+                if matches!(
+                    self.phase,
+                    PaymentPhase::Charging | PaymentPhase::Authorised | PaymentPhase::Capturing
+                ) {
                     self.phase = PaymentPhase::Cancelling;
                     self.owe_afresh(at);
                 }
@@ -316,6 +337,23 @@ impl Payment {
             }
             PaymentEvent::RefundFailed { number, code, .. } => {
                 self.end_refund(*number, RefundStatus::Failed(code.clone()), at);
+            }
+            PaymentEvent::PaymentActionRequired { reference, .. } => {
+                self.reference = Some(reference.clone());
+            }
+            // Repeated to one who asked again, it changes nothing.
+            PaymentEvent::PaymentAuthorised { reference, .. } => {
+                if self.phase == PaymentPhase::Charging {
+                    self.phase = PaymentPhase::Authorised;
+                    self.reference = Some(reference.clone());
+                    self.owe_afresh(at);
+                }
+            }
+            PaymentEvent::PaymentCaptureRequested { .. } => {
+                if self.phase == PaymentPhase::Authorised {
+                    self.phase = PaymentPhase::Capturing;
+                    self.owe_afresh(at);
+                }
             }
             PaymentEvent::PaymentParked { .. } => self.parked = true,
             PaymentEvent::PaymentRetried { .. } => self.owe_afresh(at),
@@ -370,6 +408,7 @@ impl PaymentState {
             payment_method: payment.payment_method.clone(),
             reference: payment.reference.clone(),
             hints: payment.hints,
+            requested_at: payment.created_at,
         };
         Some((payment.due_at, call))
     }

@@ -250,6 +250,15 @@ pub(crate) fn payment_event(name: &str) -> PaymentEvent {
             order_id,
             reference: reference("charge"),
         },
+        "ActionRequired" => PaymentEvent::PaymentActionRequired {
+            order_id,
+            reference: reference("charge"),
+        },
+        "Authorised" => PaymentEvent::PaymentAuthorised {
+            order_id,
+            reference: reference("charge"),
+        },
+        "CaptureRequested" => PaymentEvent::PaymentCaptureRequested { order_id },
         "RefundFailed" => PaymentEvent::RefundFailed {
             order_id,
             number: 1,

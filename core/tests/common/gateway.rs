@@ -49,7 +49,8 @@ impl ModelGateway {
         let order_id = call.order_id;
         match call.operation {
             GatewayOperation::Charge => self.charge(call),
-            GatewayOperation::Query => {
+            // It captures what it charges, so nobody asks for a capture.
+            GatewayOperation::Query | GatewayOperation::Capture => {
                 self.look(call);
                 self.report(order_id).unwrap_or(GatewayOutcome::NotFound)
             }

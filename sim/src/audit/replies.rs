@@ -311,7 +311,9 @@ impl Audit {
             GatewayOperation::Cancel => {
                 is_definite(payment) || payment.phase == PaymentPhase::Cancelling
             }
-            GatewayOperation::Charge | GatewayOperation::Query => payment.amount == call.amount,
+            GatewayOperation::Charge | GatewayOperation::Query | GatewayOperation::Capture => {
+                payment.amount == call.amount
+            }
         };
         if !rests {
             let why = format!(

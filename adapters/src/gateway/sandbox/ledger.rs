@@ -119,7 +119,10 @@ impl Ledger {
         }
         match call.operation {
             GatewayOperation::Charge => self.charge(call, config),
-            GatewayOperation::Query => Verdict::Answer(self.query(call.order_id)),
+            // Nothing is authorised first here, so nobody asks for a capture.
+            GatewayOperation::Query | GatewayOperation::Capture => {
+                Verdict::Answer(self.query(call.order_id))
+            }
             GatewayOperation::Cancel => Verdict::Answer(self.cancel(call.order_id)),
             GatewayOperation::Refund { number } => Verdict::Answer(self.refund(call, number)),
         }

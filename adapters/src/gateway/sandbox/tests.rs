@@ -4,6 +4,7 @@ use a4co_core::gateway::GatewayOperation as Op;
 use a4co_core::ids::{GatewayReference, PaymentMethodId};
 use a4co_core::money::{Amount, Currency};
 use a4co_core::order::SandboxHints;
+use a4co_core::time::Timestamp;
 use tempfile::TempDir;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -114,6 +115,7 @@ fn call(number: u128, operation: Op) -> GatewayCall {
         payment_method: None,
         reference: None,
         hints: SandboxHints::default(),
+        requested_at: Timestamp::UNIX_EPOCH,
     }
 }
 

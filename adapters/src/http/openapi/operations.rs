@@ -56,6 +56,21 @@ const COMMAND: &[Code] = &[
     Code::NoLeader,
     Code::JournalFull,
 ];
+/// What the payment gateway sends, at either of its two paths.
+const fn webhook(route: Route, id: &'static str) -> Operation {
+    Operation {
+        route,
+        method: "post",
+        id,
+        tag: "payments",
+        summary: "A signed event of the payment gateway, answered once what it led to is durable",
+        takes: &["StripeSignature"],
+        body: Body::Required("WebhookEvent"),
+        answers: &[(200, "WebhookReceived")],
+        codes: &[Code::WebhookSignatureInvalid],
+    }
+}
+
 const POST_AND_WAIT: &[&str] = &["IdempotencyKey", "Prefer"];
 
 pub(super) const OPERATIONS: &[Operation] = &[
@@ -267,6 +282,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
             Code::RefundExceedsCharge,
         ],
     },
+    webhook(Route::PaymentWebhook, "takePaymentWebhook"),
+    webhook(Route::StripeWebhook, "takeStripeWebhook"),
     Operation {
         route: Route::Events,
         method: "get",
@@ -478,6 +495,11 @@ pub(super) fn parameters() -> Value {
             "name": "A4CO-Position", "in": "header",
             "schema": { "type": "string", "example": "17.12.9" },
             "description": "In a cluster: wait until this process shows what another answered with this position.",
+        },
+        "StripeSignature": {
+            "name": "Stripe-Signature", "in": "header",
+            "schema": { "type": "string", "example": "t=1800000000,v1=5257a869e7ec…" },
+            "description": "The time, and HMAC-SHA256 of time and body under the endpoint's secret.",
         },
         "Prefer": {
             "name": "Prefer", "in": "header",

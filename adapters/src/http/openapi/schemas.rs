@@ -86,6 +86,37 @@ pub(super) fn all() -> Map<String, Value> {
             ),
         ),
         ("Payment", payment()),
+        (
+            "WebhookEvent",
+            json!({
+                "type": "object",
+                "description": "An event as Stripe writes it.",
+                "required": ["id", "type", "data"],
+                "properties": {
+                    "id": { "type": "string" },
+                    "type": { "type": "string", "example": "payment_intent.succeeded" },
+                    "livemode": { "type": "boolean" },
+                    "data": {
+                        "type": "object",
+                        "required": ["object"],
+                        "properties": { "object": { "type": "object" } },
+                    },
+                },
+            }),
+        ),
+        (
+            "WebhookReceived",
+            object(
+                json!({
+                    "received": { "const": true },
+                    "result": {
+                        "type": "string",
+                        "enum": ["applied", "repeated", "ignored", "unknown_payment"],
+                    },
+                }),
+                &["received", "result"],
+            ),
+        ),
         ("Refund", refund()),
         ("Health", health()),
         ("Problem", problem()),
@@ -384,6 +415,22 @@ fn payment() -> Value {
             "currency": of("Currency"),
             "gateway": { "type": "string" },
             "gatewayReference": { "type": "string" },
+            "gatewayState": {
+                "type": "string",
+                "enum": ["requires_action", "authorised", "capturing", "cancelling"],
+                "description": "What PROCESSING stands for, where it is more than a charge under way.",
+            },
+            "nextAction": object(
+                json!({
+                    "type": { "const": "authenticate" },
+                    "clientSecret": {
+                        "type": "string",
+                        "description": "For the shop's page, and for the customer alone.",
+                    },
+                    "expiresAt": of("Time"),
+                }),
+                &["type", "expiresAt"],
+            ),
             "paymentMethodId": of("Id"),
             "failureReason": { "type": "string" },
             "refundedAmount": of("Money"),

@@ -18,6 +18,7 @@ const TABLE: &[(u16, &str)] = &[
     (400, "invalid_position"),
     (400, "invalid_query"),
     (400, "malformed_json"),
+    (400, "webhook_signature_invalid"),
     (403, "cross_site_request"),
     (404, "order_not_found"),
     (404, "payment_not_found"),

@@ -203,7 +203,7 @@ impl<'f> World<'f> {
         } = *call;
         let reference = GatewayReference::parse("ref_1").expect("printable");
         let (entry, outcome) = match call.operation {
-            GatewayOperation::Charge | GatewayOperation::Query => (
+            GatewayOperation::Charge | GatewayOperation::Query | GatewayOperation::Capture => (
                 BookEntry::Charged {
                     order_id,
                     amount,

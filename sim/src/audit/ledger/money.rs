@@ -142,6 +142,11 @@ impl Ledger {
             PaymentEvent::Recalled(payment) => {
                 recalled(&Row::Payment(payment.clone()), rows)?;
             }
+            PaymentEvent::PaymentActionRequired { .. }
+            | PaymentEvent::PaymentAuthorised { .. }
+            | PaymentEvent::PaymentCaptureRequested { .. } => {
+                return lie("something that this gateway never says");
+            }
             PaymentEvent::PaymentAttempted { retry_at, .. } => {
                 if *retry_at < recorded.at {
                     return lie("the next try is due before this one");
@@ -360,5 +365,8 @@ const fn payment_cell(event: &PaymentEvent) -> u8 {
         PaymentEvent::PaymentRetried { .. } => 13,
         PaymentEvent::Answered(_) => 14,
         PaymentEvent::Recalled(_) => 15,
+        PaymentEvent::PaymentActionRequired { .. } => 16,
+        PaymentEvent::PaymentAuthorised { .. } => 17,
+        PaymentEvent::PaymentCaptureRequested { .. } => 18,
     }
 }
