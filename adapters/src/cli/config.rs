@@ -88,10 +88,10 @@ mod tests {
         let effective = Effective::from_given(&given).expect("good");
         let shown = text(&effective.rows);
         for line in [
-            "listen                    127.0.0.1:3004  default",
-            "data_dir                  /srv/a4co       environment variable A4CO_DATA_DIR",
-            "nats_url                  (not set)       default",
-            "stripe_secret_key         ********        environment variable STRIPE_SECRET_KEY",
+            "listen                    127.0.0.1:3004          default",
+            "data_dir                  /srv/a4co               environment variable A4CO_DATA_DIR",
+            "nats_url                  (not set)               default",
+            "stripe_secret_key         ********                environment variable STRIPE_SECRET_KEY",
         ] {
             assert!(
                 shown.lines().any(|shown| shown == line),
