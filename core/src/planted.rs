@@ -110,3 +110,7 @@ pub const NAMES: &[&str] = &[
     "rows_not_shown_at_all",
     "full_disk_takes_orders",
 ];
+
+/// Those of the replicated host, and those that only messages between processes reach.
+#[cfg(feature = "planted")]
+pub const REPLICATED: &[&str] = &[];

@@ -11,7 +11,9 @@ mod replies;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use a4co_core::decider::Participant;
 use a4co_core::embedded::EmbeddedHost;
+use a4co_core::engine::Engine;
 use a4co_core::ids::{OrderId, ParticipantId, ProductId, Sequence};
 use a4co_core::invariants::{
     self, OrderView, Phase, StockSum, Violation, payment_is_final, reservation_is_final,
@@ -159,13 +161,38 @@ impl Audit {
     pub fn on_record(&mut self, bytes: &[u8], gateway: &Gateway) -> Checked {
         let record: Record = record::decode(bytes)
             .map_err(|error| safety("record_decodes", format!("the engine wrote {error}")))?;
+        self.take_in(&record, bytes, gateway)
+    }
+
+    /// A record that continues all three journals with nothing.
+    #[must_use]
+    pub fn empty_record(&self) -> Record {
+        fn nothing<P: Participant>(engine: &Engine<P>) -> Frame<P::Event> {
+            Frame {
+                after: engine.decided(),
+                cursors: engine.cursors(),
+                events: Vec::new(),
+            }
+        }
+        Record {
+            order: nothing(self.replica.order()),
+            inventory: nothing(self.replica.inventory()),
+            payment: nothing(self.replica.payment()),
+        }
+    }
+
+    /// These events have become durable, in `bytes`.
+    ///
+    /// # Errors
+    /// The first check that fails.
+    pub fn take_in(&mut self, record: &Record, bytes: &[u8], gateway: &Gateway) -> Checked {
         self.contiguous(ParticipantId::Order, &record.order)?;
         self.contiguous(ParticipantId::Inventory, &record.inventory)?;
         self.contiguous(ParticipantId::Payment, &record.payment)?;
-        self.ledger.on_record(&record, gateway, &self.rows)?;
+        self.ledger.on_record(record, gateway, &self.rows)?;
         let rows = self
             .replica
-            .replay(&record, true)
+            .replay(record, true)
             .map_err(|error| safety("replay_equals_state", error.to_string()))?;
         self.records.push(bytes.into());
         self.decoded.push(Rc::new(record));

@@ -10,9 +10,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::cli::{Options, report, run_seed};
+use crate::cli::{Options, Side, report, run_seed};
 use crate::verdict::{Failure, Kind};
-use crate::{Stats, shrink, swarm};
+use crate::{Stats, shrink};
 
 /// How often progress is shown.
 const SHOW_EVERY: Duration = Duration::from_millis(500);
@@ -57,7 +57,7 @@ fn run_sum(
     to: Option<u64>,
     until: Option<Instant>,
     jobs: usize,
-    (keep_going, driver): (bool, bool),
+    (keep_going, side): (bool, Side),
     progress: &(dyn Fn(u64, u64) + Sync),
 ) -> Sum {
     let next = AtomicU64::new(from);
@@ -73,7 +73,7 @@ fn run_sum(
                     if is_over {
                         break;
                     }
-                    let outcome = run_seed(seed, false, driver);
+                    let outcome = run_seed(seed, false, side);
                     if outcome.failure.is_some() && !keep_going {
                         stop.store(true, Ordering::Relaxed);
                     }
@@ -95,14 +95,14 @@ pub(crate) fn first_failure(
     from: u64,
     seeds: u64,
     jobs: usize,
-    driver: bool,
+    side: Side,
 ) -> Option<(u64, Failure)> {
     let sum = run_sum(
         from,
         Some(from + seeds),
         None,
         jobs,
-        (false, driver),
+        (false, side),
         &|_, _| {},
     );
     sum.failures.into_iter().next()
@@ -138,7 +138,7 @@ pub(crate) fn run(from: u64, to: Option<u64>, minutes: Option<u64>, options: &Op
         to,
         until,
         options.jobs,
-        (options.keep_going, options.driver),
+        (options.keep_going, options.side),
         &progress,
     );
     if is_terminal {
@@ -149,14 +149,9 @@ pub(crate) fn run(from: u64, to: Option<u64>, minutes: Option<u64>, options: &Op
         None => ExitCode::SUCCESS,
         Some((seed, failure)) => {
             by_check(&sum.failures);
-            let layer = if options.driver {
-                "--layer driver "
-            } else {
-                ""
-            };
-            report(failure, &format!("{layer}--seed {seed}"));
+            report(failure, &format!("{}--seed {seed}", options.side.options()));
             if options.shrink {
-                let small = shrink::shrink(&swarm::plan(*seed), failure, true);
+                let small = shrink::shrink(&options.side.plan(*seed), failure, true);
                 crate::say!("{}", small.to_text());
             }
             ExitCode::from(failure.kind.exit_code())

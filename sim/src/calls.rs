@@ -27,6 +27,12 @@ impl World<'_> {
             let why = format!("order {} has a call under way", call.order_id);
             return Err(safety("one_call_at_a_time", why));
         }
+        self.send_call(call, self.processes);
+        Ok(())
+    }
+
+    /// A call of this process leaves for the gateway.
+    pub(crate) fn send_call(&mut self, call: GatewayCall, process: u32) {
         self.calls_made += 1;
         let id = self.calls_made;
         let operation = operation_number(call.operation);
@@ -72,11 +78,10 @@ impl World<'_> {
         self.schedule(timeout_us, Event::CallGivenUp { call: id });
         let open = OpenCall {
             call,
-            process: self.processes,
+            process,
             is_open: true,
         };
         self.calls.insert(id, open);
-        Ok(())
     }
 
     /// The chance of one call: of the order, the operation, and how often it was made.
@@ -163,7 +168,8 @@ impl World<'_> {
         let Some(open) = self.calls.get_mut(&id) else {
             return;
         };
-        if !open.is_open || open.process != self.processes {
+        let process = open.process;
+        if !open.is_open || (self.cluster.is_none() && process != self.processes) {
             return;
         }
         open.is_open = false;
@@ -173,6 +179,9 @@ impl World<'_> {
             format!("call {id}, {operation:?} of order {order_id}: {outcome:?}")
         });
         self.about(order_id);
+        if self.cluster.is_some() {
+            return self.answer_call_of(process, order_id, operation, outcome);
+        }
         self.hand_in(HostInput::Gateway {
             order_id,
             operation: Some(operation),
@@ -215,7 +224,8 @@ impl World<'_> {
         must: bool,
         tries: u32,
     ) {
-        let is_heard = self.process.is_some();
+        let hears = self.who_hears(order_id);
+        let is_heard = self.process.is_some() || hears.is_some();
         let number = outcome_number(&outcome);
         self.note(
             Node::Gateway,
@@ -224,7 +234,9 @@ impl World<'_> {
             || format!("order {order_id}: {outcome:?}, heard: {is_heard}"),
         );
         self.about(order_id);
-        if is_heard {
+        if let Some(life) = hears {
+            self.report_to(life, order_id, &outcome);
+        } else if is_heard {
             self.hand_in(HostInput::Gateway {
                 order_id,
                 operation: None,

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use crate::plan::Plan;
 use crate::run::{Outcome, run};
 use crate::verdict::Failure;
-use crate::{batch, exhaustive, html, scenario, scoreboard, shrink, swarm};
+use crate::{batch, cluster, exhaustive, html, scenario, scoreboard, shrink, swarm};
 
 /// Bad usage.
 pub(crate) const EXIT_USAGE: u8 = 2;
@@ -29,6 +29,8 @@ usage: sim [--seed N | --seeds A..B | --minutes M | --scenario NAME | --plan FIL
   --scoreboard      mistakes planted in a build made for it: which check sees each, and after
                     how many seeds; one that is not seen is a failure (--bug NAME: only that one)
 
+  --host NAME       embedded (the default), replicated: several processes over a simulated
+                    journal service; or any: the seed chooses. With --seed, --seeds, --minutes
   --layer NAME      main (the default), or driver: the production loop on madsim's executor,
                     with --seed and --seeds only
   --jobs J          runs at once, for --seeds and --minutes (the machine's cores)
@@ -62,6 +64,41 @@ pub enum Runs {
     Exhaustive,
 }
 
+/// Which host of the main layer, or the driver layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// One process with the embedded host.
+    Embedded,
+    /// Several processes with the replicated host.
+    Replicated,
+    /// One of these two; the seed chooses.
+    Any,
+    /// The production driver of the embedded host, on madsim's executor.
+    Driver,
+}
+
+impl Side {
+    /// The plan of a seed.
+    pub(crate) fn plan(self, seed: u64) -> Plan {
+        match self {
+            Self::Embedded | Self::Driver => swarm::plan(seed),
+            Self::Replicated => cluster::swarm::plan(seed),
+            Self::Any if cluster::swarm::is_chosen(seed) => cluster::swarm::plan(seed),
+            Self::Any => swarm::plan(seed),
+        }
+    }
+
+    /// The options that choose it.
+    pub(crate) const fn options(self) -> &'static str {
+        match self {
+            Self::Embedded => "",
+            Self::Replicated => "--host replicated ",
+            Self::Any => "--host any ",
+            Self::Driver => "--layer driver ",
+        }
+    }
+}
+
 /// The command line, parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
@@ -69,8 +106,8 @@ pub struct Options {
     pub runs: Runs,
     /// The first seed of `--minutes`.
     pub from: u64,
-    /// The driver layer, not the main one.
-    pub driver: bool,
+    /// What the seeds are of.
+    pub side: Side,
     /// Threads.
     pub jobs: usize,
     /// Print every line.
@@ -105,7 +142,7 @@ impl Options {
         let mut options = Self {
             runs: Runs::Seed(0),
             from: 0,
-            driver: false,
+            side: Side::Embedded,
             jobs: std::thread::available_parallelism().map_or(1, usize::from),
             trace: false,
             html: None,
@@ -141,10 +178,18 @@ impl Options {
                     options.runs = Runs::Plan(file.clone());
                 }
                 "--layer" => match rest.next().map(String::as_str) {
-                    Some("main") => options.driver = false,
-                    Some("driver") => options.driver = true,
+                    Some("main") => {}
+                    Some("driver") => options.side = Side::Driver,
                     _ => return Err("--layer needs main or driver".into()),
                 },
+                "--host" => {
+                    options.side = match rest.next().map(String::as_str) {
+                        Some("embedded") => Side::Embedded,
+                        Some("replicated") => Side::Replicated,
+                        Some("any") => Side::Any,
+                        _ => return Err("--host needs embedded, replicated or any".into()),
+                    };
+                }
                 "--jobs" => {
                     let jobs = number(rest.next(), "--jobs")?;
                     options.jobs = usize::try_from(jobs).unwrap_or(1).max(1);
@@ -171,7 +216,8 @@ impl Options {
             options.runs,
             Runs::Seed(_) | Runs::Scenario(_) | Runs::Plan(_)
         );
-        if options.html.is_some() && (!is_one || options.driver) {
+        let is_driver = options.side == Side::Driver;
+        if options.html.is_some() && (!is_one || is_driver) {
             return Err("--html needs --seed, --scenario or --plan, of the main layer".into());
         }
         Ok(options)
@@ -201,7 +247,8 @@ pub fn main() -> ExitCode {
 }
 
 fn execute(options: &Options) -> Result<ExitCode, String> {
-    if options.driver {
+    let side = options.side;
+    if side == Side::Driver {
         if !cfg!(madsim) {
             return Err(
                 "the driver layer is off: this build has no `--cfg madsim`, \
@@ -214,8 +261,8 @@ fn execute(options: &Options) -> Result<ExitCode, String> {
         }
         return match &options.runs {
             Runs::Seed(seed) => Ok(told(
-                &run_seed(*seed, options.trace, true),
-                &format!("--layer driver --seed {seed}"),
+                &run_seed(*seed, options.trace, side),
+                &format!("{}--seed {seed}", side.options()),
                 None,
                 options,
             )),
@@ -224,7 +271,10 @@ fn execute(options: &Options) -> Result<ExitCode, String> {
         };
     }
     match &options.runs {
-        Runs::Seed(seed) => one(&swarm::plan(*seed), &format!("--seed {seed}"), options),
+        Runs::Seed(seed) => {
+            let how = format!("{}--seed {seed}", side.options());
+            one(&side.plan(*seed), &how, options)
+        }
         Runs::Scenario(name) if name == "list" => {
             for scenario in scenario::ALL {
                 crate::say!("{:<22} {}", scenario.name, scenario.about);
@@ -267,13 +317,13 @@ fn one(plan: &Plan, how: &str, options: &Options) -> Result<ExitCode, String> {
 }
 
 /// One run of a seed, of either layer.
-pub(crate) fn run_seed(seed: u64, keep_lines: bool, driver: bool) -> Outcome {
+pub(crate) fn run_seed(seed: u64, keep_lines: bool, side: Side) -> Outcome {
     #[cfg(madsim)]
-    if driver {
+    if side == Side::Driver {
         return crate::driver::run(seed, keep_lines);
     }
-    debug_assert!(!driver, "refused before");
-    run(&swarm::plan(seed), keep_lines)
+    debug_assert!(side != Side::Driver, "refused before");
+    run(&side.plan(seed), keep_lines)
 }
 
 fn told(outcome: &Outcome, how: &str, plan: Option<&Plan>, options: &Options) -> ExitCode {

@@ -104,6 +104,24 @@ impl Clients {
         self.intents.get_mut(usize::try_from(number).ok()?)
     }
 
+    /// Notes a request that is handed to the engine.
+    pub(crate) fn register(
+        &mut self,
+        intent: u32,
+        attempt: u32,
+        asked: Asked,
+        was_known: bool,
+    ) -> RequestId {
+        let request = RequestId(self.requests.len() as u64);
+        self.requests.push(Request {
+            intent,
+            attempt,
+            asked,
+            was_known,
+        });
+        request
+    }
+
     /// What was asked in a request.
     pub(crate) fn asked(&self, request: RequestId) -> Option<Request> {
         self.requests.get(usize::try_from(request.0).ok()?).cloned()
@@ -143,6 +161,14 @@ impl World<'_> {
 
     /// The command that an intent comes to when it arrives.
     fn command(&mut self, number: u32, attempt: u32) -> Option<(RequestId, Command)> {
+        let (command, asked) = self.spelled(number, attempt)?;
+        let was_known = self.audit.knows(&asked);
+        let request = self.clients.register(number, attempt, asked, was_known);
+        Some((request, command))
+    }
+
+    /// What an intent asks for when it arrives.
+    pub(crate) fn spelled(&mut self, number: u32, attempt: u32) -> Option<(Command, Asked)> {
         let seed = self.plan.knobs.seed;
         let intent = self.clients.get(number)?;
         let order_id = match intent.action.ask {
@@ -164,15 +190,7 @@ impl World<'_> {
         } = self.clients.get(number)?;
         let (command, asked) = spell(action, number, order_id, spelled);
         self.audit.expect(&asked);
-        let request = RequestId(self.clients.requests.len() as u64);
-        let was_known = self.audit.knows(&asked);
-        self.clients.requests.push(Request {
-            intent: number,
-            attempt,
-            asked,
-            was_known,
-        });
-        Some((request, command))
+        Some((command, asked))
     }
 
     /// The id of an order by its number. An intent keeps the one that it first meant,
@@ -248,6 +266,9 @@ impl World<'_> {
     }
 
     pub(crate) fn on_deliver(&mut self, number: u32, attempt: u32) {
+        if self.cluster.is_some() {
+            return self.arrive(number, attempt);
+        }
         if self.process.is_none() {
             let numbers = [u64::from(number), u64::from(attempt)];
             self.note(Node::Net, "refused", numbers, || "nobody is there".into());
@@ -261,8 +282,13 @@ impl World<'_> {
         }
     }
 
-    /// A reply leaves the engine.
-    pub(crate) fn on_reply(&mut self, request: RequestId, reply: Reply) -> Checked {
+    /// A reply leaves the engine; in a cluster, that of this process.
+    pub(crate) fn on_reply(
+        &mut self,
+        life: Option<u32>,
+        request: RequestId,
+        reply: Reply,
+    ) -> Checked {
         let Some(asked) = self.clients.asked(request) else {
             return Err(safety("reply_is_true", "a reply to nobody"));
         };
@@ -295,8 +321,11 @@ impl World<'_> {
         if let Some(order_id) = asked.order_id() {
             self.about(order_id);
         }
+        let cluster = self.cluster.as_deref();
+        let member = life.and_then(|life| cluster.and_then(|it| it.peek(life)));
+        let shown = member.map_or(&self.store.shown, |it| &it.shown);
         self.audit
-            .on_reply(&asked, was_known, key.as_ref(), &reply, &self.store.shown)?;
+            .on_reply(&asked, was_known, key.as_ref(), &reply, shown)?;
         let knobs = &self.plan.knobs;
         let names = [u64::from(intent), u64::from(attempt), 1];
         let mut rng = Rng::fork(knobs.seed, Stream::Network, &names);
@@ -389,7 +418,8 @@ impl World<'_> {
             on_hand: Some(10),
         };
         let first = self.clients.add(probe(define, None));
-        self.schedule(1_000_000, Event::Send(first));
+        let delay_us = self.leaders_settle_us().max(1_000_000);
+        self.schedule(delay_us, Event::Send(first));
         let create = Ask::Create {
             order: PROBE,
             lines: vec![(PROBE, 1, 100)],
@@ -415,6 +445,7 @@ impl World<'_> {
     fn probe_has_time(&self) -> bool {
         let knobs = &self.plan.knobs;
         let slowest_ms = (4 * knobs.append_us + 2 * knobs.fetch_us + knobs.linger_us) / 1000;
+        let slowest_ms = slowest_ms + self.slowest_in_cluster_ms();
         knobs.payment_timeout_ms > 100 + 2 * slowest_ms
     }
 
@@ -449,7 +480,9 @@ impl World<'_> {
                 .copied()
                 .unwrap_or(0);
             let delta = matches!(intent.action.ask, Ask::Adjust { delta, .. } if delta != 0);
-            if (is_keyed && times > 1) || (intent.told_ok && times == 0 && delta) {
+            // Without a key it is sent once, and a process that refuses it has not done it.
+            let at_most_once = is_keyed || self.cluster.is_some();
+            if (at_most_once && times > 1) || (intent.told_ok && times == 0 && delta) {
                 let why = format!("intent {number} changed stock {times} times");
                 return Err(safety("same_key_same_answer", why));
             }

@@ -80,6 +80,11 @@ pub(crate) fn add_events(line: &mut Line, bytes: &[u8]) {
     let Ok(record) = record::decode::<Record>(bytes) else {
         return;
     };
+    add_record(line, &record);
+}
+
+/// Adds the events of a record.
+pub(crate) fn add_record(line: &mut Line, record: &Record) {
     macro_rules! add {
         ($participant:expr, $frame:expr) => {
             for (nth, recorded) in (1..).zip(&$frame.events) {

@@ -1,6 +1,7 @@
 //! The end of a run: after all faults have ended, everything comes to its end, and all
 //! that must then hold is asked at once, before and after one more restart.
 
+use a4co_core::ids::ParticipantId;
 use a4co_core::invariants::Phase;
 use a4co_core::inventory::ReservationStatus;
 use a4co_core::order::SagaState;
@@ -17,6 +18,9 @@ use crate::world::World;
 impl World<'_> {
     /// What has not come to its end yet, and what it waits for.
     pub(crate) fn still_open(&self) -> Option<String> {
+        if let Some(cluster) = &self.cluster {
+            return self.still_open_in(cluster);
+        }
         let Some(process) = &self.process else {
             return Some("no process runs".into());
         };
@@ -36,35 +40,47 @@ impl World<'_> {
     pub(crate) fn check_timers(&self) -> Checked {
         let knobs = &self.plan.knobs;
         let slack_ms = 5_000 + (8 * knobs.append_us + 4 * knobs.fetch_us) / 1000;
+        if let Some(cluster) = &self.cluster {
+            return self.check_timers_in(cluster, slack_ms);
+        }
         let Some(process) = &self.process else {
             return Ok(());
         };
         if self.now_us < process.started_us + slack_ms * 1000 {
             return Ok(());
         }
-        let now = self.engine_now();
-        let late = |at: Timestamp| at.saturating_add(Millis::new(slack_ms)) < now;
+        self.no_deadline_passed([self.engine_now(); 3], slack_ms)
+    }
+
+    /// No deadline lies so far back on the clocks of those who lead.
+    pub(crate) fn no_deadline_passed(&self, clocks: [Timestamp; 3], slack_ms: u64) -> Checked {
+        let late = |journal: ParticipantId, at: Timestamp| {
+            at.saturating_add(Millis::new(slack_ms)) < clocks[journal.index()]
+        };
         for order in self.audit.orders() {
             let order_id = order.order_id;
             let may_time_out = matches!(
                 order.saga,
                 SagaState::Started | SagaState::PaymentProcessing
             );
-            if may_time_out && late(order.deadline_at) {
+            if may_time_out && late(ParticipantId::Order, order.deadline_at) {
+                let now = clocks[0];
                 let why = format!("order {order_id} is {} at {now}", order.saga);
                 return Err(liveness("deadline_is_served", why));
             }
             if let Some(held) = self.audit.reservation(order_id)
                 && held.status == ReservationStatus::Active
-                && late(held.expires_at)
+                && late(ParticipantId::Inventory, held.expires_at)
             {
+                let now = clocks[1];
                 let why = format!("order {order_id} holds stock at {now}");
                 return Err(safety("no_hold_outlives_its_end", why));
             }
             if let Some(payment) = self.audit.payment(order_id)
                 && payment.phase == PaymentPhase::Charging
-                && late(payment.deadline_at)
+                && late(ParticipantId::Payment, payment.deadline_at)
             {
+                let now = clocks[2];
                 let why = format!("order {order_id} is still charged at {now}");
                 return Err(liveness("deadline_is_served", why));
             }
@@ -96,6 +112,9 @@ impl World<'_> {
         self.note(Node::Checker, "at rest", [0, 0], || {
             "everything has ended".into()
         });
+        if self.cluster.is_some() {
+            return self.check_cluster_at_rest();
+        }
         self.check_at_rest()?;
         // Once more, from what is on the disk.
         self.die(true);

@@ -21,6 +21,7 @@ mod batch;
 mod calls;
 pub mod cli;
 mod clients;
+pub mod cluster;
 mod describe;
 pub mod detail;
 #[cfg(madsim)]

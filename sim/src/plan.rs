@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use a4co_core::settings::Settings;
 use a4co_core::time::Millis;
 
+use crate::cluster::plan::{ClusterBreaks, ClusterKnobs};
+
 /// Everything that a run depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
@@ -133,6 +135,9 @@ knobs! {
     restart_skew_ms: u64 = 0,
     /// The engine is shown the wall clock itself, with its jumps.
     raw_clock: bool = false,
+    /// The replicated host, over a cluster of such strengths; none: the embedded host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<Box<ClusterKnobs>> = None,
 }
 
 impl Knobs {
@@ -288,6 +293,8 @@ pub enum Breaks {
     },
     /// A byte of the log changes, in a copy of the disk that is then opened.
     BitFlip,
+    /// What only a cluster has.
+    Cluster(ClusterBreaks),
 }
 
 #[derive(Serialize, Deserialize)]

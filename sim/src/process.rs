@@ -258,7 +258,7 @@ impl World<'_> {
             match output {
                 HostOutput::Commit(bytes) => self.begin_append(bytes)?,
                 HostOutput::Publish(rows) => self.publish(rows)?,
-                HostOutput::Reply { request, reply } => self.on_reply(request, reply)?,
+                HostOutput::Reply { request, reply } => self.on_reply(None, request, reply)?,
                 HostOutput::CallGateway(call) => self.make_call(call)?,
                 HostOutput::Fetch(key) => self.fetch(key),
             }
@@ -343,9 +343,7 @@ impl World<'_> {
 
     /// A record is durable: the auditor reads it.
     pub(crate) fn on_durable(&mut self, sequence: u64, bytes: &[u8]) -> Checked {
-        let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+        let hash = crate::describe::hash(bytes);
         self.note(Node::Journal, "durable", [sequence, hash], || {
             let events = crate::describe::record(bytes);
             format!("record {sequence}: {events}")

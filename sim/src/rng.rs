@@ -30,6 +30,7 @@ pub enum Stream {
     Ids,
     Flip,
     Driver,
+    Cluster,
 }
 
 const fn mix(mut z: u64) -> u64 {

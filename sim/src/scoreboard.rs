@@ -6,6 +6,8 @@
 use std::process::ExitCode;
 
 use crate::cli::Options;
+#[cfg(feature = "planted")]
+use crate::cli::Side;
 
 /// Seeds within which a mistake must be seen.
 #[cfg(feature = "planted")]
@@ -25,6 +27,12 @@ const OUT_OF_REACH: &[&str] = &[
     "unread_lost_at_restart",
     "unread_lost_in_snapshot",
 ];
+
+/// Mistakes of the replicated host, and those that only several processes can reach.
+#[cfg(feature = "planted")]
+fn of_the_cluster(name: &str) -> bool {
+    a4co_core::planted::REPLICATED.contains(&name)
+}
 
 #[cfg(feature = "planted")]
 fn seeds_max(name: &str) -> u64 {
@@ -98,9 +106,14 @@ pub(crate) fn run(options: &Options) -> ExitCode {
         a4co_core::planted::select(core.contains(name).then_some(name));
         a4co_journal::planted::select(journal.contains(name).then_some(name));
         a4co_driver::planted::select(driver.contains(name).then_some(name));
-        let is_driver = driver.contains(name);
-        let found =
-            crate::batch::first_failure(options.from, seeds_max(name), options.jobs, is_driver);
+        let side = if driver.contains(name) {
+            Side::Driver
+        } else if of_the_cluster(name) {
+            Side::Replicated
+        } else {
+            Side::Embedded
+        };
+        let found = crate::batch::first_failure(options.from, seeds_max(name), options.jobs, side);
         match found {
             Some((seed, failure)) => {
                 let seeds = seed - options.from + 1;

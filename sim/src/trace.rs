@@ -24,6 +24,7 @@ pub enum Node {
     Clock,
     Fault,
     Checker,
+    Service,
 }
 
 impl Node {
@@ -42,6 +43,7 @@ impl Node {
             Self::Clock => "clock",
             Self::Fault => "fault",
             Self::Checker => "checker",
+            Self::Service => "service",
         }
     }
 }

@@ -15,6 +15,7 @@ use a4co_journal::sim_disk::{SimDisk, SimFault};
 
 use crate::audit::Audit;
 use crate::clients::Clients;
+use crate::cluster::{Cluster, ClusterEvent};
 use crate::gateway::{Gateway, Later};
 use crate::plan::{Breaks, Plan};
 use crate::process::Process;
@@ -83,6 +84,8 @@ pub(crate) enum Event {
     Heal,
     /// Has everything come to its end?
     Settle,
+    /// Something that only a cluster has.
+    Cluster(ClusterEvent),
 }
 
 /// A call on its way.
@@ -102,6 +105,8 @@ pub(crate) struct World<'p> {
     pub(crate) trace: Trace,
     pub(crate) disk: SimDisk,
     pub(crate) process: Option<Box<Process>>,
+    /// The processes, where the run is of the replicated host.
+    pub(crate) cluster: Option<Box<Cluster>>,
     /// Counts processes; events of an earlier one are void.
     pub(crate) processes: u32,
     pub(crate) store: Store,
@@ -175,6 +180,11 @@ impl<'p> World<'p> {
             trace: Trace::new(keep_lines),
             disk: SimDisk::new(),
             process: None,
+            cluster: plan
+                .knobs
+                .cluster
+                .as_ref()
+                .map(|knobs| Box::new(Cluster::new((**knobs).clone()))),
             processes: 0,
             store: Store::default(),
             audit: Audit::new(&settings),
@@ -307,9 +317,11 @@ impl<'p> World<'p> {
             } => self.on_report(order_id, outcome, must, tries),
             Event::Fault(number) => self.on_fault(number)?,
             Event::Room => self.on_room(),
+            Event::Start if self.cluster.is_some() => self.start_cluster()?,
             Event::Start => self.on_start()?,
             Event::Heal => self.on_heal(),
             Event::Settle => return self.on_settle(),
+            Event::Cluster(event) => return self.happen_in_cluster(event),
         }
         Ok(false)
     }
@@ -365,6 +377,7 @@ impl<'p> World<'p> {
                 self.rearm();
             }
             Breaks::BitFlip => self.on_bit_flip(number)?,
+            Breaks::Cluster(ref breaks) => self.on_cluster_fault(breaks),
         }
         Ok(())
     }
@@ -378,6 +391,9 @@ impl<'p> World<'p> {
 
     /// All faults end. From here on everything has to come to its end.
     fn on_heal(&mut self) {
+        if self.cluster.as_ref().is_some_and(|it| it.is_damaged()) {
+            return;
+        }
         self.is_healed = true;
         self.note(Node::Fault, "end", [0, 0], || {
             "all faults end; everything must come to its end".into()
@@ -397,6 +413,7 @@ impl<'p> World<'p> {
             let later = Later::Settle;
             self.schedule(1_000_000, Event::AtGateway { order_id, later });
         }
+        self.heal_cluster();
         self.heal_clients();
         let bound_us = self.bound_ms() * 1000;
         self.settle_by_us = self.now_us + bound_us;
@@ -420,12 +437,13 @@ impl<'p> World<'p> {
         let timers = knobs.saga_timeout_ms + knobs.hold_ms + knobs.payment_timeout_ms;
         let retries = 20 * knobs.retry_cap_ms + 4 * knobs.parked_retry_ms;
         let others = knobs.restart_ms + knobs.client_timeout_ms + 4 * knobs.webhook_ms;
-        2 * timers + retries + others + jumps + skews + 600_000
+        2 * timers + retries + others + jumps + skews + 600_000 + self.cluster_bound_ms()
     }
 
     fn on_settle(&mut self) -> Result<bool, Failure> {
         self.check_timers()?;
         let why = match self.still_open() {
+            None if self.begins_last_round()? => "everybody has just been started anew".into(),
             None => return self.finish().map(|()| true),
             Some(why) => why,
         };

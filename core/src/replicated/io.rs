@@ -84,7 +84,9 @@ pub enum ReplicaInput {
     },
     /// What a gateway call came to, or (`operation` is `None`) what the gateway reported
     /// unasked. Dropped by a host that does not lead the payment journal (its leader makes
-    /// the call again): hand a report to the process that does.
+    /// the call again): hand a report to the process that does. The answer to a call from
+    /// before this host lost and won that lead is as good as any; an order may then have two
+    /// calls under way, which the gateway knows for the same one.
     Gateway {
         /// Whose payment.
         order_id: OrderId,

@@ -62,8 +62,8 @@ impl Asked {
 
 #[derive(Debug, Default)]
 pub(super) struct Replies {
-    /// The first answer to each creation.
-    created: BTreeMap<OrderId, Order>,
+    /// The first answer to each creation, and whether one said that it was new.
+    created: BTreeMap<OrderId, (Order, bool)>,
     /// Where each payment's charge became definite, in records.
     pub(super) definite: BTreeMap<OrderId, usize>,
 }
@@ -193,12 +193,13 @@ impl Audit {
     fn same_creation(&mut self, order: &Order, replayed: bool) -> Checked {
         let first = order.as_created();
         let known = self.replies.created.entry(order.order_id);
-        let is_new = matches!(known, std::collections::btree_map::Entry::Vacant(_));
-        let known = known.or_insert_with(|| first.clone());
+        let (known, told_new) = known.or_insert_with(|| (first.clone(), false));
+        let was_new = std::mem::replace(told_new, *told_new || !replayed);
         let is_same = known.order == first.order
             && known.created_at == first.created_at
             && known.deadline_at == first.deadline_at;
-        if !is_same || (!is_new && !replayed) {
+        // The first answer may be the last to leave, where its process slept meanwhile.
+        if !is_same || (was_new && !replayed) {
             let why = format!(
                 "order {}: created twice, at {} and {}",
                 order.order_id, known.created_at, first.created_at
@@ -295,6 +296,15 @@ impl Audit {
     /// # Errors
     /// Which call should not have been made.
     pub fn on_call(&mut self, call: &GatewayCall) -> Checked {
+        self.on_call_of(call, self.records.len())
+    }
+
+    /// The same, by a process that knows so many of the records: one that has slept may ask
+    /// once more for what another has brought to its end meanwhile.
+    ///
+    /// # Errors
+    /// Which call should not have been made.
+    pub fn on_call_of(&mut self, call: &GatewayCall, known: usize) -> Checked {
         let order_id = call.order_id;
         let Some(payment) = self.payment(order_id) else {
             let why = format!(
@@ -323,7 +333,7 @@ impl Audit {
             return Err(early(why));
         }
         let since = self.replies.definite.get(&order_id);
-        let was_definite = since.is_some_and(|since| *since < self.records.len());
+        let was_definite = since.is_some_and(|since| *since < known);
         if call.operation == GatewayOperation::Charge && was_definite {
             let why = format!("order {order_id} is charged again after its definite end");
             return Err(safety("charged_at_most_once", why));

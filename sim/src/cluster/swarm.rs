@@ -1,0 +1,163 @@
+//! From a seed to a plan of a cluster: clients, gateway and timers are those of the
+//! embedded host's plan; processes, service and faults are drawn here.
+
+use super::plan::{ClusterBreaks, ClusterKnobs};
+use crate::plan::{Breaks, Fault, Knobs, Plan};
+use crate::rng::{Rng, Stream};
+
+/// Where the seed chooses the host: is it the replicated one?
+#[must_use]
+pub fn is_chosen(seed: u64) -> bool {
+    Rng::fork(seed, Stream::Cluster, &[102]).chance(500)
+}
+
+/// The plan of a seed.
+#[must_use]
+pub fn plan(seed: u64) -> Plan {
+    let mut plan = crate::swarm::plan(seed);
+    let mut rng = Rng::fork(seed, Stream::Cluster, &[100]);
+    let knobs = &mut plan.knobs;
+    // Long enough for leases to run out, and for what comes after.
+    let old_heal_ms = knobs.heal_at_ms;
+    knobs.heal_at_ms = rng.between(5_000, rng.clone().pick(&[20_000, 60_000, 240_000]));
+    knobs.restart_skew_ms = rng.pick(&[0, 0, 50, 2_000, 60_000]);
+    knobs.raw_clock = false;
+    knobs.linger_us = rng.pick(&[1, 50, 500]);
+    knobs.store_lost = ratio(&mut rng, 700);
+    if rng.chance(600) {
+        // Timers that leave room for a change of leaders.
+        knobs.payment_timeout_ms = knobs.payment_timeout_ms.max(30_000);
+        knobs.saga_timeout_ms = knobs.payment_timeout_ms + 60_000;
+        knobs.hold_ms = knobs.saga_timeout_ms + 60_000;
+    }
+    knobs.cluster = Some(Box::new(cluster(&mut rng)));
+    // The same things happen, spread over the time that there is now.
+    let spread = rng.chance(500);
+    for action in &mut plan.actions {
+        if spread {
+            action.at_ms = action.at_ms * plan.knobs.heal_at_ms / old_heal_ms.max(1);
+        }
+        action.at_ms = action.at_ms.min(plan.knobs.heal_at_ms);
+        action.retries = action.retries.max(2);
+    }
+    plan.actions.sort_by_key(|action| action.at_ms);
+    plan.faults
+        .retain(|fault| matches!(fault.breaks, Breaks::Outage { .. }));
+    plan.faults.extend(faults(&plan.knobs));
+    plan.faults.sort_by_key(|fault| fault.at_ms);
+    plan
+}
+
+/// Off in one half of all runs, else up to this strong.
+fn ratio(rng: &mut Rng, most: u64) -> u32 {
+    if rng.chance(500) {
+        return 0;
+    }
+    u32::try_from(rng.between(1, most)).unwrap_or(0)
+}
+
+fn cluster(rng: &mut Rng) -> ClusterKnobs {
+    let processes = rng.pick(&[2, 2, 3]);
+    let mut roles = vec![7; processes];
+    if rng.chance(400) {
+        // Each process leads some journals only; each journal may be led by one at least.
+        for role in &mut roles {
+            *role = u8::try_from(rng.below(8)).unwrap_or(7);
+        }
+        for bit in [1, 2, 4] {
+            let chosen = usize::try_from(rng.below(processes as u64)).unwrap_or(0);
+            roles[chosen] |= bit;
+        }
+    }
+    ClusterKnobs {
+        roles,
+        lease_ttl_ms: rng.pick(&[1_000, 3_000, 10_000, 10_000]),
+        ack_timeout_ms: rng.pick(&[50, 1_000, 1_000, 5_000]),
+        service_us: rng.pick(&[100, 1_000, 20_000]),
+        tail_us: rng.pick(&[100, 1_000, 100_000]),
+        ask_lost: ratio(rng, 300),
+        ask_late: ratio(rng, 300),
+        append_twice: ratio(rng, 500),
+        answer_lost: ratio(rng, 300),
+        answer_late: ratio(rng, 300),
+        tail_twice: ratio(rng, 300),
+        tail_gap: ratio(rng, 200),
+        tail_stalls: ratio(rng, 100),
+        tail_stall_ms: rng.pick(&[100, 2_000, 15_000]),
+        watched: rng.pick(&[0, 500, 1000]),
+        forward_lost: ratio(rng, 300),
+        forward_twice: ratio(rng, 500),
+        forward_us: rng.pick(&[100, 1_000, 50_000]),
+        object_store: rng.pick(&[0, 500, 1000]),
+        drift: rng.pick(&[0, 0, 10]),
+    }
+}
+
+fn faults(knobs: &Knobs) -> Vec<Fault> {
+    let mut rng = Rng::fork(knobs.seed, Stream::Cluster, &[101]);
+    let mut faults = Vec::new();
+    let span_ms = knobs.heal_at_ms;
+    let ttl_ms = knobs.cluster.as_ref().map_or(10_000, |it| it.lease_ttl_ms);
+    let mut add = |rng: &mut Rng, per_mille, often, make: &dyn Fn(&mut Rng) -> ClusterBreaks| {
+        if rng.chance(per_mille) {
+            for _ in 0..rng.between(1, often) {
+                let span_ms = rng.clone().pick(&[span_ms, span_ms, span_ms / 4]);
+                faults.push(Fault {
+                    at_ms: rng.below(span_ms.max(1)),
+                    breaks: Breaks::Cluster(make(rng)),
+                });
+            }
+        }
+    };
+    let small = |rng: &mut Rng, most| u32::try_from(rng.below(most)).unwrap_or(0);
+    add(&mut rng, 500, 10, &|rng| ClusterBreaks::Crash {
+        process: small(rng, 3),
+        steps: small(rng, 40),
+    });
+    add(&mut rng, 600, 8, &|rng| ClusterBreaks::Pause {
+        process: small(rng, 3),
+        steps: small(rng, 40),
+        // Shorter and longer than the lease.
+        for_ms: rng.between(1, rng.clone().pick(&[ttl_ms, 2 * ttl_ms, 6 * ttl_ms])),
+    });
+    add(&mut rng, 500, 6, &|rng| {
+        let sides = rng.pick(&[(true, true), (true, false), (false, true)]);
+        ClusterBreaks::Cut {
+            process: small(rng, 3),
+            to: sides.0,
+            from: sides.1,
+            for_ms: rng.between(1, rng.clone().pick(&[1_000, 2 * ttl_ms, 6 * ttl_ms])),
+        }
+    });
+    add(&mut rng, 500, 6, &|rng| ClusterBreaks::NoLeader {
+        stream: small(rng, 4),
+        for_ms: rng.between(500, 9_300),
+    });
+    add(&mut rng, 300, 3, &|rng| ClusterBreaks::Slow {
+        by_ms: rng.pick(&[50, 900, 4_000]),
+        for_ms: rng.between(1, span_ms),
+    });
+    add(&mut rng, 400, 8, &|rng| ClusterBreaks::HandOver {
+        process: small(rng, 3),
+        journal: small(rng, 3),
+    });
+    add(&mut rng, 150, 2, &|rng| ClusterBreaks::LeaseDeleted {
+        journal: small(rng, 3),
+    });
+    add(&mut rng, 500, 4, &|_| ClusterBreaks::Trim);
+    // A run ends with one of these, so there are few.
+    add(&mut rng, 40, 1, &|rng| ClusterBreaks::Lost {
+        journal: small(rng, 3),
+        messages: 1 + small(rng, 4),
+    });
+    add(&mut rng, 40, 1, &|rng| ClusterBreaks::Foreign {
+        journal: small(rng, 3),
+        readable: rng.chance(500),
+    });
+    add(&mut rng, 30, 1, &|rng| ClusterBreaks::Purged {
+        journal: small(rng, 3),
+        process: small(rng, 3),
+    });
+    faults.sort_by_key(|fault| fault.at_ms);
+    faults
+}

@@ -1,0 +1,79 @@
+//! The replicated host in the main layer: a bounded slice of its seeds, the seeds that once
+//! found something, determinism, and a plan that survives its text.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::process::Command;
+
+use sim::cluster::swarm;
+use sim::plan::Plan;
+use sim::run;
+
+#[track_caller]
+fn passes(seed: u64) -> String {
+    let outcome = run(&swarm::plan(seed), false);
+    if let Some(failure) = outcome.failure {
+        panic!("{failure}\nagain: cargo run --release -p sim -- --host replicated --seed {seed}");
+    }
+    outcome.trace.digest()
+}
+
+#[test]
+fn a_slice_of_seeds_passes() {
+    for seed in 0..60 {
+        passes(seed);
+    }
+}
+
+#[test]
+fn what_was_found_once_stays_found() {
+    for line in include_str!("../regressions-replicated.txt").lines() {
+        let line = line.trim();
+        if !line.is_empty() && !line.starts_with('#') {
+            passes(line.parse().unwrap());
+        }
+    }
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    for seed in 0..12 {
+        let first = run(&swarm::plan(seed), true);
+        let second = std::thread::spawn(move || run(&swarm::plan(seed), true).trace)
+            .join()
+            .unwrap();
+        let lines = first.trace.lines.as_ref().unwrap();
+        for (one, other) in lines.iter().zip(second.lines.as_ref().unwrap()) {
+            assert_eq!(one.to_string(), other.to_string(), "seed {seed}");
+        }
+        assert_eq!(first.trace.digest(), second.digest(), "seed {seed}");
+        // Keeping no lines changes nothing.
+        assert_eq!(first.trace.digest(), passes(seed));
+    }
+}
+
+#[test]
+fn another_process_has_the_same_digest() {
+    for (options, seed) in [("replicated", 3), ("any", 4)] {
+        let output = Command::new(env!("CARGO_BIN_EXE_sim"))
+            .args(["--host", options, "--seed", &seed.to_string()])
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{text}");
+        let plan = if options == "any" && !swarm::is_chosen(seed) {
+            sim::swarm::plan(seed)
+        } else {
+            swarm::plan(seed)
+        };
+        let digest = run(&plan, false).trace.digest();
+        assert_eq!(text.lines().last(), Some(&*format!("digest {digest}")));
+    }
+}
+
+#[test]
+fn a_plan_survives_its_text() {
+    for seed in 0..50 {
+        let plan = swarm::plan(seed);
+        assert_eq!(Plan::parse(&plan.to_text()).unwrap(), plan);
+    }
+}
