@@ -351,25 +351,3 @@ fn two_that_both_believe_in_their_lease_do_not_take_the_journal_from_each_other_
     world.pass(Millis::from_secs(1));
     world.expect_confirmed(1, 1);
 }
-
-/// What the stream said of its end may have been said before what the tail has shown since.
-#[test]
-fn word_of_the_streams_end_that_comes_late_raises_no_alarm() {
-    let mut world = World::new(2);
-    world.stock(10);
-    let journal = ParticipantId::Order;
-    let said = world.servers.streams[journal.index()].len() as u64;
-    world.order(1);
-    assert!(world.servers.streams[journal.index()].len() as u64 > said);
-    for process in &mut world.processes {
-        process.inputs.push_back(ReplicaInput::StreamState {
-            journal,
-            first: StreamSequence::new(1),
-            last: StreamSequence::new(said),
-        });
-    }
-    world.pay();
-    world.pass(Millis::from_secs(1));
-    world.expect_confirmed(1, 1);
-    world.expect_one_state();
-}

@@ -161,7 +161,7 @@ impl Audit {
     pub fn on_record(&mut self, bytes: &[u8], gateway: &Gateway) -> Checked {
         let record: Record = record::decode(bytes)
             .map_err(|error| safety("record_decodes", format!("the engine wrote {error}")))?;
-        self.take_in(&record, bytes, gateway)
+        self.take_in(record, bytes, gateway)
     }
 
     /// A record that continues all three journals with nothing.
@@ -185,14 +185,14 @@ impl Audit {
     ///
     /// # Errors
     /// The first check that fails.
-    pub fn take_in(&mut self, record: &Record, bytes: &[u8], gateway: &Gateway) -> Checked {
+    pub fn take_in(&mut self, record: Record, bytes: &[u8], gateway: &Gateway) -> Checked {
         self.contiguous(ParticipantId::Order, &record.order)?;
         self.contiguous(ParticipantId::Inventory, &record.inventory)?;
         self.contiguous(ParticipantId::Payment, &record.payment)?;
-        self.ledger.on_record(record, gateway, &self.rows)?;
+        self.ledger.on_record(&record, gateway, &self.rows)?;
         let rows = self
             .replica
-            .replay(record, true)
+            .replay(&record, true)
             .map_err(|error| safety("replay_equals_state", error.to_string()))?;
         self.records.push(bytes.into());
         self.decoded.push(Rc::new(record));

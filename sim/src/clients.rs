@@ -128,7 +128,7 @@ impl Clients {
     }
 
     /// The key of an intent, and what it means as told apart under it.
-    fn key(&mut self, intent: u32) -> Option<(IdempotencyKey, Fingerprint)> {
+    pub(crate) fn key(&mut self, intent: u32) -> Option<(IdempotencyKey, Fingerprint)> {
         let Intent {
             action,
             order_id,

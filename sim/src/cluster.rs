@@ -24,7 +24,7 @@ use a4co_core::replicated::{AppendId, HostId, ReplicaInput, ReplicatedHost, Stre
 use a4co_core::row::{Row, RowKey};
 use a4co_core::time::{Millis, Timestamp};
 
-use crate::audit::Rows;
+use crate::audit::{Changed, Rows};
 use crate::verdict::Checked;
 use crate::world::{EPOCH_MS, Event, World};
 use commands::Carried;
@@ -139,7 +139,7 @@ pub(crate) struct Kept {
     rows: Rows,
     rows_at: [StreamSequence; 3],
     /// Rows that are shown and not kept yet.
-    unsaved: VecDeque<(ParticipantId, StreamSequence, Rows)>,
+    unsaved: VecDeque<(ParticipantId, StreamSequence, Changed)>,
     snapshot: Option<Vec<u8>>,
 }
 

@@ -57,13 +57,6 @@ enum Stage {
     Halted,
 }
 
-/// Where the stream was said to end, and the message that was seen behind that.
-#[derive(Debug, Clone, Copy)]
-struct Suspect {
-    last: StreamSequence,
-    seen: StreamSequence,
-}
-
 /// A gateway's word that waits until there is room for what it leads to.
 type Deferred = (OrderId, Option<GatewayOperation>, GatewayOutcome);
 
@@ -82,9 +75,6 @@ pub struct Replica<P: Participant> {
     /// The last message of the stream, as it was told last; `None`: to be asked for.
     end: Option<StreamSequence>,
     asking: Retry,
-    /// The stream was said to end before a message that was seen, which is being read: what
-    /// was said may be older than what was seen.
-    suspect: Option<Suspect>,
     facts: [Facts; 3],
     /// Whose event waits for a row, and whether that row has come.
     blocked: Option<(ParticipantId, bool)>,
@@ -116,7 +106,6 @@ impl<P: Participant> Replica<P> {
             is_stopping: false,
             end: None,
             asking: Retry::default(),
-            suspect: None,
             facts: [
                 Facts::after(order),
                 Facts::after(inventory),
@@ -344,14 +333,6 @@ impl<P: Participant> Replica<P> {
     /// A read of the message where the append in flight should be. What was found is
     /// handed in as [`Self::entry`]; this is for what was not.
     pub(super) fn not_found(&mut self, now: Timestamp, at: StreamSequence, answer: &ReadAnswer) {
-        if let Some(Suspect { last, seen }) = self.suspect
-            && seen == at
-        {
-            self.suspect = None; // without an answer, the next word on the end says it again
-            if *answer == ReadAnswer::Missing {
-                return self.halt(Alarm::Shorter { seen, last });
-            }
-        }
         let Some(append) = &mut self.append else {
             return;
         };
@@ -390,16 +371,8 @@ impl<P: Participant> Replica<P> {
             return;
         }
         if last < seen {
-            // Said before what was seen was stored, or a stream that lost its end: the
-            // message tells, and the end is asked for again.
-            self.suspect = Some(Suspect { last, seen });
-            self.end = None;
-            return self.push(ReplicaOutput::ReadEntry {
-                journal: P::ID,
-                stream_sequence: seen,
-            });
+            return self.halt(Alarm::Shorter { seen, last });
         }
-        self.suspect = None;
         let needed = self.position.stream_sequence.next();
         if first > needed {
             return self.halt(Alarm::HistoryGone { first, needed });
@@ -413,9 +386,6 @@ impl<P: Participant> Replica<P> {
 
     /// A message of its own journal.
     pub(super) fn entry(&mut self, now: Timestamp, at: StreamSequence, entry: &Entry<P::Event>) {
-        if self.suspect.is_some_and(|it| it.seen == at) {
-            self.suspect = None;
-        }
         if !self.is_alive() || at != self.position.stream_sequence.next() {
             return;
         }

@@ -2,6 +2,7 @@
 //! changes.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use a4co_core::ids::ParticipantId;
@@ -9,7 +10,7 @@ use a4co_core::record::{Frame, Record};
 use a4co_core::replicated::{AnyEntry, AppendId, Content, Entry, Epoch, HostId, StreamSequence};
 use a4co_core::row::Row;
 
-use crate::audit::{Audit, Rows};
+use crate::audit::{Audit, Changed};
 use crate::gateway::Gateway;
 use crate::verdict::{Failure, safety};
 
@@ -19,7 +20,7 @@ struct Journal {
     leader: HostId,
     last: AppendId,
     /// By message: the rows that it changed, and the auditor's records up to it.
-    known: BTreeMap<u64, (Rows, usize)>,
+    known: BTreeMap<u64, (Changed, usize)>,
 }
 
 /// The three journals, entry by entry.
@@ -34,7 +35,7 @@ pub(crate) struct Entries {
 #[derive(Debug)]
 pub(crate) enum Stored {
     Claim(Epoch),
-    Record(Box<Record>),
+    Record(Rc<Record>),
 }
 
 impl Entries {
@@ -64,10 +65,10 @@ impl Entries {
                 .may_be_there(journal, at, &entry)?
                 .map(|frame| record.payment = Arc::unwrap_or_clone(frame)),
         };
-        let mut rows = Rows::new();
+        let mut rows = Changed::new();
         let is_frame = frame.is_some();
         if is_frame {
-            audit.take_in(&record, bytes, gateway)?;
+            audit.take_in(record, bytes, gateway)?;
             rows = audit.unpublished.take().unwrap_or_default();
         } else {
             self.claims += 1;
@@ -75,7 +76,12 @@ impl Entries {
         let known = &mut self.journals[journal.index()];
         known.known.insert(at, (rows, audit.records.len()));
         Ok(if is_frame {
-            Stored::Record(Box::new(record))
+            audit
+                .decoded
+                .last()
+                .map_or(Stored::Claim(known.epoch), |it| {
+                    Stored::Record(Rc::clone(it))
+                })
         } else {
             Stored::Claim(known.epoch)
         })
@@ -128,7 +134,7 @@ impl Entries {
         at: StreamSequence,
         rows: Vec<Row>,
         audit: &mut Audit,
-    ) -> Result<Rows, Failure> {
+    ) -> Result<Changed, Failure> {
         let known = &self.journals[journal.index()].known;
         audit.unpublished = known.get(&at.get()).map(|(rows, _)| rows.clone());
         audit.on_publish(rows)

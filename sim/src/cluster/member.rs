@@ -11,7 +11,7 @@ use a4co_core::row::{Row, RowKey};
 
 use super::wire::Ask;
 use super::{ClusterEvent, Item, Member};
-use crate::audit::Rows;
+use crate::audit::shared;
 use crate::trace::Node;
 use crate::verdict::{Checked, Failure, safety};
 use crate::world::World;
@@ -178,8 +178,8 @@ impl World<'_> {
                 let at = stream_sequence;
                 self.ask_service(life, Ask::Entry { journal, at });
             }
-            ReplicaOutput::ReadStream { journal } => {
-                self.ask_service(life, Ask::Bounds { journal });
+            ReplicaOutput::ReadStream { journal, seen } => {
+                self.ask_service(life, Ask::Bounds { journal, seen });
             }
             ReplicaOutput::ReadLease { journal } => {
                 self.ask_service(life, Ask::Lease { journal });
@@ -319,10 +319,8 @@ impl World<'_> {
         let Some(cluster) = self.cluster.as_deref_mut() else {
             return Ok(());
         };
-        let rows: Rows = if cluster.is_damaged() {
-            rows.into_iter()
-                .map(|row| (row.key(), Rc::new(row)))
-                .collect()
+        let rows = if cluster.is_damaged() {
+            shared(rows)
         } else {
             cluster
                 .entries

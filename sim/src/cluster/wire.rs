@@ -35,6 +35,7 @@ pub(crate) enum Ask {
     },
     Bounds {
         journal: ParticipantId,
+        seen: StreamSequence,
     },
     Lease {
         journal: ParticipantId,
@@ -51,7 +52,7 @@ impl Ask {
         match self {
             Self::Append { journal, .. }
             | Self::Entry { journal, .. }
-            | Self::Bounds { journal } => journal.index(),
+            | Self::Bounds { journal, .. } => journal.index(),
             Self::Lease { .. } | Self::WriteLease { .. } => BUCKET,
         }
     }
@@ -195,7 +196,7 @@ impl World<'_> {
                 stream_sequence: at,
                 answer: service.read(journal, at),
             },
-            Ask::Bounds { journal } => self.bounds(journal),
+            Ask::Bounds { journal, seen } => self.bounds(journal, seen),
             Ask::Lease { journal } => self.lease_as_seen(journal),
             Ask::WriteLease {
                 journal,
@@ -224,10 +225,11 @@ impl World<'_> {
         Ok(())
     }
 
-    pub(super) fn bounds(&mut self, journal: ParticipantId) -> ReplicaInput {
+    fn bounds(&mut self, journal: ParticipantId, seen: StreamSequence) -> ReplicaInput {
         let stream = self.cluster().service.stream(journal);
         ReplicaInput::StreamState {
             journal,
+            seen,
             first: StreamSequence::new(stream.first()),
             last: StreamSequence::new(stream.last()),
         }
@@ -501,12 +503,14 @@ impl World<'_> {
         }
     }
 
-    /// Connected anew: the adapter says where the streams begin and end, and goes on with
+    /// Connected anew: the adapter asks where the streams begin and end, and goes on with
     /// the tails.
     pub(super) fn on_connects(&mut self, life: u32) {
         for journal in ParticipantId::ALL {
-            let bounds = self.bounds(journal);
-            self.put_before(life, Item::Input(bounds));
+            let Some(seen) = self.cluster().peek(life).map(|it| it.host.seen(journal)) else {
+                return;
+            };
+            self.ask_service(life, Ask::Bounds { journal, seen });
             if let Some(member) = self.cluster().member(life) {
                 let tail = &mut member.tails[journal.index()];
                 tail.stalled_until_us = 0;
