@@ -42,12 +42,12 @@ use self::keeper::{Keeper, Kept, SeenStreams, read_snapshot, replica_dir};
 use self::observe::Observers;
 use crate::config::{Config, Role};
 use crate::embedded::{DiskState, MonotonicClock, ViewRows, journal_dir, store_dir};
-use crate::http::{Commands, LiveTap, Positioned, Readiness};
+use crate::http::{Commands, LiveTap, Members, Positioned, Readiness};
 use crate::metrics::EngineMetrics;
 use crate::nats::{self, Connected, NatsConfig, NatsError, RelayMetrics, journal_stream};
 
 pub use self::members::{
-    MEMBERS_SUBJECT, Member, MemberJournal, STEP_DOWN_SUBJECT, StepDownAnswer,
+    MEMBERS_SUBJECT, Member, MemberJournal, STEP_DOWN_SUBJECT, StepDownAnswer, members,
 };
 
 /// How often it is looked whether the journals can be appended to, and how far they were
@@ -140,6 +140,8 @@ pub struct Cluster {
     pub commands: Arc<dyn Commands>,
     /// Says how far reads are.
     pub positions: Arc<dyn Positioned>,
+    /// Knows the other processes.
+    pub members: Arc<dyn Members>,
     /// Waits for ends.
     pub watches: Watches,
     /// Takes what the gateway reports by itself.
@@ -271,6 +273,10 @@ impl Cluster {
         Ok(Self {
             commands: router.clone(),
             positions: router,
+            members: Arc::new(members::Asking {
+                host: host_id,
+                client: nats.client.clone(),
+            }),
             watches: reach.watches,
             answers: reach.answers,
             view,

@@ -13,6 +13,7 @@
 
 mod answer;
 mod any;
+mod cluster;
 mod console;
 mod fields;
 mod fingerprint;
@@ -49,14 +50,18 @@ pub use self::live::LiveTap;
 pub use self::metrics::HttpMetrics;
 use self::outer::Route;
 pub use self::ports::{
-    Commands, OrderPage, OrderQuery, Phase, Ports, PositionError, Positioned, ReadError, ReadModel,
-    Readiness,
+    Commands, Members, OrderPage, OrderQuery, Phase, Ports, PositionError, Positioned, ReadError,
+    ReadModel, Readiness,
 };
 pub use self::problem::{Code, FieldError, Problem};
 use crate::gateway::stripe::Stripe;
 
 /// The prefix of the API's paths.
 pub const API_PREFIX: &str = "/api/v1";
+
+/// Where the journals are, as the API names it.
+const EMBEDDED: &str = "embedded";
+const ON_NATS: &str = "nats";
 
 /// What is the same for the whole life of the process.
 #[derive(Debug, Clone)]
@@ -77,6 +82,8 @@ pub struct HttpSettings {
     pub refund_wait: Duration,
     /// Clients that may follow the live feed at once.
     pub listeners_max: usize,
+    /// The journals are on NATS, shared with other processes.
+    pub clustered: bool,
 }
 
 impl Default for HttpSettings {
@@ -89,6 +96,7 @@ impl Default for HttpSettings {
             reply_timeout: Duration::from_secs(30),
             refund_wait: Duration::from_secs(10),
             listeners_max: 64,
+            clustered: false,
         }
     }
 }
@@ -223,6 +231,7 @@ fn routes() -> Vec<(Route, MethodRouter<Arc<HttpState>>)> {
         (Route::DocsScript, get(openapi::script)),
         (Route::DocsStyle, get(openapi::style)),
         (Route::Events, get(live::events)),
+        (Route::Cluster, get(cluster::show)),
         (Route::ConsoleOverview, get(console::page)),
         (Route::ConsoleOrders, get(console::page)),
         (Route::ConsoleOrder, get(console::page)),

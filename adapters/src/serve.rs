@@ -128,6 +128,7 @@ async fn run(config: &Config, with_demo: bool) -> Result<ExitCode, ServeError> {
         reads: Arc::new(engine.view.clone()),
         watches: engine.watches.clone(),
         positions: None,
+        cluster: None,
     });
     // Only now: the journal is there, whole, and ours.
     let relaying = relay.map(|relay| {

@@ -5,11 +5,10 @@ use std::time::{Duration, Instant};
 
 use async_nats::Request;
 use async_nats::client::RequestErrorKind;
-use futures_util::StreamExt as _;
 
 use super::nats::with_nats;
 use super::{Exit, StepDownFlags, show};
-use crate::cluster::{MEMBERS_SUBJECT, Member, STEP_DOWN_SUBJECT, StepDownAnswer};
+use crate::cluster::{MemberJournal, STEP_DOWN_SUBJECT, StepDownAnswer, members};
 use crate::nats::{Connected, NatsError};
 
 /// How long a leader may take to answer.
@@ -17,9 +16,6 @@ const ANSWER_WAIT: Duration = Duration::from_secs(2);
 
 /// How long the hand-over is waited for.
 const HAND_OVER_WAIT: Duration = Duration::from_secs(30);
-
-/// How long the processes may take to say who they are.
-const MEMBERS_WAIT: Duration = Duration::from_millis(100);
 
 /// Runs `a4co step-down`.
 #[must_use]
@@ -45,9 +41,8 @@ async fn hand_over(nats: &Connected, participant: &str, as_json: bool) -> Result
     let from: StepDownAnswer = serde_json::from_slice(&answer.payload)
         .map_err(|error| failed(&format!("the answer is not understood: {error}")))?;
     loop {
-        let to = members(nats).await?.into_iter().find(|member| {
-            let leads =
-                |it: &crate::cluster::MemberJournal| it.participant == participant && it.leads;
+        let to = members(&nats.client).await?.into_iter().find(|member| {
+            let leads = |it: &MemberJournal| it.participant == participant && it.leads;
             member.host != from.host && member.journals.iter().any(leads)
         });
         let took_ms = began.elapsed().as_millis();
@@ -73,31 +68,4 @@ async fn hand_over(nats: &Connected, participant: &str, as_json: bool) -> Result
             )));
         }
     }
-}
-
-/// Every process that answers.
-///
-/// # Errors
-/// [`NatsError`] when nobody can be asked.
-pub(super) async fn members(nats: &Connected) -> Result<Vec<Member>, NatsError> {
-    let failed =
-        |error: &dyn std::fmt::Display| NatsError::jetstream("to ask the processes", error);
-    let inbox = nats.client.new_inbox();
-    let mut answers = nats
-        .client
-        .subscribe(inbox.clone())
-        .await
-        .map_err(|error| failed(&error))?;
-    let asked = nats
-        .client
-        .publish_with_reply(MEMBERS_SUBJECT, inbox, Vec::new().into());
-    asked.await.map_err(|error| failed(&error))?;
-    let mut members = Vec::new();
-    while let Ok(Some(answer)) = tokio::time::timeout(MEMBERS_WAIT, answers.next()).await {
-        // The servers say at once that nobody listens, with a message without a body.
-        if let Ok(member) = serde_json::from_slice::<Member>(&answer.payload) {
-            members.push(member);
-        }
-    }
-    Ok(members)
 }

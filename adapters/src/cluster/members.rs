@@ -3,16 +3,20 @@
 //! For `a4co nats status` and `a4co step-down`; nothing in the cluster rests on it.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use a4co_core::ids::ParticipantId;
 use a4co_core::replicated::HostId;
 use a4co_driver::replicated::{Leader, Standings};
 use async_nats::Client;
 use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::config::Role;
+use crate::http::Members;
+use crate::nats::NatsError;
 
 /// Asks every process what it is: each answers with a [`Member`] as JSON.
 pub const MEMBERS_SUBJECT: &str = "a4co.members";
@@ -60,6 +64,53 @@ pub struct MemberJournal {
 pub struct StepDownAnswer {
     /// Who hands over.
     pub host: String,
+}
+
+/// How long the processes may take to say who they are.
+const MEMBERS_WAIT: Duration = Duration::from_millis(100);
+
+/// Every process that answers within a moment.
+///
+/// # Errors
+/// [`NatsError`] when nobody can be asked.
+pub async fn members(client: &Client) -> Result<Vec<Member>, NatsError> {
+    let failed =
+        |error: &dyn std::fmt::Display| NatsError::jetstream("to ask the processes", error);
+    let inbox = client.new_inbox();
+    let answers = client.subscribe(inbox.clone()).await;
+    let mut answers = answers.map_err(|error| failed(&error))?;
+    let asked = client.publish_with_reply(MEMBERS_SUBJECT, inbox, Vec::new().into());
+    asked.await.map_err(|error| failed(&error))?;
+    let mut members = Vec::new();
+    while let Ok(Some(answer)) = tokio::time::timeout(MEMBERS_WAIT, answers.next()).await {
+        // The servers say at once that nobody listens, with a message without a body.
+        if let Ok(member) = serde_json::from_slice::<Member>(&answer.payload) {
+            members.push(member);
+        }
+    }
+    Ok(members)
+}
+
+/// The processes, for whoever asks this one.
+#[derive(Debug)]
+pub(super) struct Asking {
+    pub(super) host: HostId,
+    pub(super) client: Client,
+}
+
+impl Members for Asking {
+    fn host(&self) -> String {
+        self.host.to_string()
+    }
+
+    fn members(&self) -> BoxFuture<'_, Vec<Member>> {
+        Box::pin(async {
+            members(&self.client).await.unwrap_or_else(|error| {
+                tracing::warn!(%error, "the other processes cannot be asked");
+                Vec::new()
+            })
+        })
+    }
 }
 
 /// Answers for this process.

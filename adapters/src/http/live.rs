@@ -287,7 +287,11 @@ fn hello(state: &HttpState) -> Bytes {
     let hello = shapes::Hello {
         service: "a4co",
         version: env!("CARGO_PKG_VERSION"),
-        mode: "embedded",
+        mode: if state.settings.clustered {
+            super::ON_NATS
+        } else {
+            super::EMBEDDED
+        },
         gateway: state.settings.gateway,
         sandbox: state.settings.sandbox,
         samples,

@@ -65,6 +65,7 @@ routes! {
     DocsScript = "/api/docs/page.js",
     DocsStyle = "/api/docs/page.css",
     Events = "/api/v1/events",
+    Cluster = "/api/v1/cluster",
     ConsoleOverview = "/",
     ConsoleOrders = "/orders",
     ConsoleOrder = "/orders/{orderId}",

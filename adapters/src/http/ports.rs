@@ -23,6 +23,8 @@ use a4co_store::{CursorError, StoreError, View};
 use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 
+use crate::cluster::Member;
+
 /// Reads of committed state.
 pub trait ReadModel: Send + Sync + 'static {
     /// The order.
@@ -133,6 +135,15 @@ pub trait Positioned: Send + Sync + 'static {
     fn wait<'a>(&'a self, position: &'a str) -> BoxFuture<'a, Result<(), PositionError>>;
 }
 
+/// The processes of a cluster.
+pub trait Members: Send + Sync + 'static {
+    /// This process.
+    fn host(&self) -> String;
+
+    /// Every process that answers within a moment.
+    fn members(&self) -> BoxFuture<'_, Vec<Member>>;
+}
+
 /// Why a read does not show what a position stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PositionError {
@@ -155,6 +166,8 @@ pub struct Ports {
     pub watches: Watches,
     /// How far reads are, where they may be behind commands: in a cluster.
     pub positions: Option<Arc<dyn Positioned>>,
+    /// The processes that share the journals: in a cluster.
+    pub cluster: Option<Arc<dyn Members>>,
 }
 
 /// Where the process is in its life.

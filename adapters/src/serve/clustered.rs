@@ -12,7 +12,7 @@ use crate::config::{Config, Role};
 use crate::embedded::{DiskState, ShutdownError};
 use crate::gateway::sandbox::SharedSandbox;
 use crate::http::server::{self, Drained};
-use crate::http::{HttpState, Phase, Ports, Readiness};
+use crate::http::{HttpSettings, HttpState, Phase, Ports, Readiness};
 use crate::metrics::EngineMetrics;
 use crate::nats::{self, Connected, NatsConfig, NatsError, RelayMetrics};
 
@@ -32,7 +32,10 @@ pub(super) async fn run(
     let metrics = EngineMetrics::new(&registry, readiness.clone())?;
     let counted = RelayMetrics::new(&registry)?;
     let stripe = stripe(config, &registry)?;
-    let settings = http_settings(config, stripe.is_some());
+    let settings = HttpSettings {
+        clustered: true,
+        ..http_settings(config, stripe.is_some())
+    };
     let state = Arc::new(HttpState::new(settings, readiness.clone(), registry)?);
     // The door is there from the start, so that probes see a process that catches up.
     let listener = server::bind(config.listen.socket_addr()).await?;
@@ -84,6 +87,7 @@ pub(super) async fn run(
         reads: Arc::new(cluster.view.clone()),
         watches: cluster.watches.clone(),
         positions: Some(cluster.positions.clone()),
+        cluster: Some(cluster.members.clone()),
     });
     tokio::spawn(state.run_live_feed());
     let (commands, view) = (cluster.commands.clone(), cluster.view.clone());

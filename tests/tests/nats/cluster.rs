@@ -93,6 +93,22 @@ fn one_process_for_each_role_and_any_of_them_answers() {
         assert_eq!(shop::id(&again.json()), shop::id(&first.json()));
         assert!(again.headers.contains_key("idempotency-replayed"));
     }
+    // Any of them knows who does what.
+    let cluster = servers[2].client().get("/api/v1/cluster").expect(200);
+    let cluster = cluster.json();
+    assert_eq!(cluster["mode"], "nats");
+    let members = cluster["members"].as_array().expect("members");
+    assert_eq!(members.len(), 3, "{cluster}");
+    for member in members {
+        let at = servers
+            .iter()
+            .position(|it| member["listen"] == it.address().to_string().as_str());
+        for journal in member["journals"].as_array().expect("journals") {
+            let is_its_own = journal["participant"] == PARTICIPANTS[at.expect("one of ours")];
+            assert_eq!(journal["leads"], is_its_own, "{cluster}");
+            assert_eq!(journal["mayLead"], is_its_own, "{cluster}");
+        }
+    }
     // A refund goes to the payment's leader.
     let refunded = servers[0]
         .client()

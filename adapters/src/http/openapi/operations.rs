@@ -295,6 +295,17 @@ pub(super) const OPERATIONS: &[Operation] = &[
         answers: &[(200, "")],
         codes: &[],
     },
+    Operation {
+        route: Route::Cluster,
+        method: "get",
+        id: "getCluster",
+        tag: "cluster",
+        summary: "Which processes there are, and who leads what",
+        takes: &[],
+        body: Body::None,
+        answers: &[(200, "Cluster")],
+        codes: &[],
+    },
     process(
         Route::Health,
         "health",

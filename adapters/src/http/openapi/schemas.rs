@@ -118,6 +118,7 @@ pub(super) fn all() -> Map<String, Value> {
             ),
         ),
         ("Refund", refund()),
+        ("Cluster", cluster()),
         ("Health", health()),
         ("Problem", problem()),
     ];
@@ -125,6 +126,40 @@ pub(super) fn all() -> Map<String, Value> {
         .into_iter()
         .map(|(name, schema)| (name.to_owned(), schema))
         .collect()
+}
+
+fn cluster() -> Value {
+    let journal = object(
+        json!({
+            "participant": { "enum": ["order", "inventory", "payment"] },
+            "leads": { "type": "boolean", "description": "It decides and appends." },
+            "mayLead": { "type": "boolean" },
+            "epoch": { "type": "integer", "minimum": 0 },
+            "shown": {
+                "type": "integer", "minimum": 0,
+                "description": "The last message of the journal that its readers see.",
+            },
+            "halted": { "type": "string", "description": "Why its participant has stopped." },
+        }),
+        &["participant", "leads", "mayLead", "epoch", "shown"],
+    );
+    let member = object(
+        json!({
+            "host": { "type": "string", "description": "This start of the process." },
+            "listen": { "type": "string" },
+            "version": { "type": "string" },
+            "journals": { "type": "array", "items": journal },
+        }),
+        &["host", "listen", "version", "journals"],
+    );
+    object(
+        json!({
+            "mode": { "enum": ["embedded", "nats"] },
+            "host": { "type": "string", "description": "The process that answers." },
+            "members": { "type": "array", "items": member },
+        }),
+        &["mode", "members"],
+    )
 }
 
 /// A reference to a schema.

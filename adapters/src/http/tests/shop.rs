@@ -174,6 +174,7 @@ impl Shop {
             reads: Arc::new(disk.clone()),
             watches: reach.watches,
             positions: None,
+            cluster: None,
         });
         Self {
             router: router(state),
@@ -194,6 +195,7 @@ impl Shop {
             reads: Arc::new(self.disk.clone()),
             watches: a4co_driver::Watches::default(),
             positions: None,
+            cluster: None,
         });
         Self {
             router: router(state),
