@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::client::Client;
+use crate::server::Server;
 use crate::shop::{self, Order};
 
 /// How long one request may take before a client tries another process.
@@ -175,6 +176,24 @@ pub fn expect_kept(client: &Client, acknowledged: &BTreeMap<String, String>, pro
             again.headers.contains_key("idempotency-replayed"),
             "{again:?}"
         );
+    }
+}
+
+/// Stocks a product at the first process, and waits until all of them show it.
+///
+/// # Panics
+/// When they do not.
+#[track_caller]
+pub fn stock(servers: &[Server], product: &str, units: u64) {
+    servers[0].client().stock(product, units);
+    for server in servers {
+        crate::until("a product that every process shows", || {
+            let path = format!("/api/v1/inventory/products/{product}");
+            let answer = server.client().get(&path);
+            (answer.status == 200)
+                .then_some(())
+                .ok_or_else(|| format!("{answer:?}"))
+        });
     }
 }
 

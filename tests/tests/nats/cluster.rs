@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use a4co_tests::cluster::{Buyers, Wire, expect_kept, leads};
+use a4co_tests::cluster::{Buyers, Wire, expect_kept, leads, stock};
 use a4co_tests::nats::NatsServer;
 use a4co_tests::server::run;
 use a4co_tests::shop::{self, expect_end};
@@ -63,7 +63,7 @@ fn one_process_for_each_role_and_any_of_them_answers() {
                 .ok_or_else(|| format!("{role} is not led"))
         });
     }
-    servers[1].client().stock("cup", 20);
+    stock(&servers, "cup", 20);
     let mut sold = 0;
     for server in &servers {
         let client = server.client();
@@ -122,7 +122,7 @@ fn one_process_for_each_role_and_any_of_them_answers() {
 fn a_read_that_names_a_position_sees_what_was_written_elsewhere() {
     let nats = NatsServer::start(&[]);
     let servers = [options(&nats.url()).start(), options(&nats.url()).start()];
-    servers[0].client().stock("cup", 1_000);
+    stock(&servers, "cup", 1_000);
     for turn in 0..50 {
         let (writer, reader) = (servers[turn % 2].client(), servers[(turn + 1) % 2].client());
         let placed = writer.post("/api/v1/orders", Order::of(&[("cup", 1)]).body());
@@ -148,7 +148,7 @@ fn a_read_that_names_a_position_sees_what_was_written_elsewhere() {
 fn the_leader_is_killed_again_and_again_and_nothing_is_lost() {
     let nats = NatsServer::start(&[]);
     let mut servers: Vec<Server> = (0..3).map(|_| options(&nats.url()).start()).collect();
-    servers[0].client().stock("cup", 1_000_000);
+    stock(&servers, "cup", 1_000_000);
     let buyers = Buyers::start(4, "cup", &addresses(&servers));
     buyers.expect_more(20);
     for participant in PARTICIPANTS {
@@ -182,7 +182,7 @@ fn processes_are_replaced_one_after_the_other_and_no_order_waits_for_a_lease() {
     // So long that a take-over by silence would be seen.
     let options = || options(&nats.url()).flag("--lease", "60s");
     let mut servers: Vec<Server> = (0..2).map(|_| options().start()).collect();
-    servers[0].client().stock("cup", 1_000_000);
+    stock(&servers, "cup", 1_000_000);
     let buyers = Buyers::start(4, "cup", &addresses(&servers));
     buyers.expect_more(20);
     for _ in 0..2 {
@@ -212,7 +212,7 @@ fn processes_are_replaced_one_after_the_other_and_no_order_waits_for_a_lease() {
 fn a_leader_that_sleeps_beyond_its_lease_commits_nothing_when_it_wakes() {
     let nats = NatsServer::start(&[]);
     let servers: Vec<Server> = (0..2).map(|_| options(&nats.url()).start()).collect();
-    servers[0].client().stock("cup", 1_000_000);
+    stock(&servers, "cup", 1_000_000);
     let buyers = Buyers::start(4, "cup", &addresses(&servers));
     buyers.expect_more(20);
     for _ in 0..2 {
@@ -251,7 +251,7 @@ fn a_process_that_is_cut_off_takes_nothing_and_catches_up() {
             .ok_or_else(|| "not yet".to_owned())
     });
     let servers = [cut_off, options(&nats.url()).start()];
-    servers[0].client().stock("cup", 1_000_000);
+    stock(&servers, "cup", 1_000_000);
     let buyers = Buyers::start(4, "cup", &addresses(&servers));
     buyers.expect_more(20);
     wire.cut();
@@ -283,7 +283,7 @@ fn a_planned_hand_over_takes_no_lease_and_is_told() {
     assert_eq!(nobody.status.code(), Some(1));
     let options = || options(&url).flag("--lease", "60s");
     let servers: Vec<Server> = (0..2).map(|_| options().start()).collect();
-    servers[0].client().stock("cup", 1_000);
+    stock(&servers, "cup", 1_000);
     for participant in PARTICIPANTS {
         let from = leader(&servers, participant);
         let handed = run(&["--json", "step-down", participant, "--nats", &url]);
@@ -305,7 +305,7 @@ fn public_events_are_published_once_and_in_order_whoever_leads() {
     let nats = NatsServer::start(&[]);
     let url = nats.url();
     let mut servers: Vec<Server> = (0..2).map(|_| options(&url).start()).collect();
-    servers[0].client().stock("cup", 1_000_000);
+    stock(&servers, "cup", 1_000_000);
     let buyers = Buyers::start(2, "cup", &addresses(&servers));
     buyers.expect_more(20);
     let victim = servers.remove(leader(&servers, "order"));

@@ -1,6 +1,6 @@
 //! Journals that are not what they were: nobody goes on as if nothing had happened.
 
-use a4co_tests::cluster::readiness;
+use a4co_tests::cluster::{readiness, stock};
 use a4co_tests::nats::NatsServer;
 use a4co_tests::{Order, Server, until};
 
@@ -35,7 +35,7 @@ fn expect_halted(server: &Server, participant: &str, reason: &str) {
 fn a_foreign_message_in_a_journal_stops_every_process() {
     let nats = NatsServer::start(&[]);
     let servers = [options(&nats.url()).start(), options(&nats.url()).start()];
-    servers[0].client().stock("cup", 10);
+    stock(&servers, "cup", 10);
     let _ = servers[1].client().order(&Order::of(&[("cup", 1)]));
     nats.publish("a4co.journal.order", b"{\"hello\": \"there\"}");
     for server in &servers {

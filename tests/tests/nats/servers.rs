@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use a4co_tests::Server;
-use a4co_tests::cluster::{Buyers, expect_kept};
+use a4co_tests::cluster::{Buyers, expect_kept, stock};
 use a4co_tests::nats::{NatsCluster, NatsServer};
 
 use crate::cluster::{addresses, expect_all_to_agree, options};
@@ -13,7 +13,7 @@ use crate::cluster::{addresses, expect_all_to_agree, options};
 fn the_only_server_is_killed_and_comes_back() {
     let mut nats = NatsServer::start(&[]);
     let servers: Vec<Server> = (0..2).map(|_| options(&nats.url()).start()).collect();
-    servers[0].client().stock("cup", 1_000_000);
+    stock(&servers, "cup", 1_000_000);
     let buyers = Buyers::start(4, "cup", &addresses(&servers));
     for _ in 0..3 {
         buyers.expect_more(20);
@@ -34,7 +34,7 @@ fn a_cluster_of_three_loses_each_of_its_servers_once() {
     let mut nats = NatsCluster::start();
     let options = || options(&nats.urls()).flag("--nats-replicas", "3");
     let servers: Vec<Server> = (0..3).map(|_| options().start()).collect();
-    servers[0].client().stock("cup", 1_000_000);
+    stock(&servers, "cup", 1_000_000);
     let buyers = Buyers::start(4, "cup", &addresses(&servers));
     buyers.expect_more(20);
     for place in 0..3 {
