@@ -274,9 +274,6 @@ impl EngineMetrics {
         )?;
         let live = Arc::new(Live::new(readiness));
         Scraped::register(registry, live.clone())?;
-        // The engine itself consumes nothing; consumers of the public events count their own.
-        let _ = to.counter("nats_messages_consumed_total", "Messages taken from NATS.")?;
-        let _ = to.counter("dead_letters_total", "Messages that were given up on.")?;
         Ok(Self {
             started: to.counter("saga_started_total", "Orders accepted.")?,
             succeeded: to.counter("saga_success_total", "Orders confirmed.")?,

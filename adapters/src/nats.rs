@@ -11,6 +11,7 @@
 mod append;
 mod connect;
 mod consume;
+mod dead_letters;
 mod journal;
 mod leases;
 mod merge;
@@ -23,6 +24,7 @@ mod streams;
 pub use self::append::{JournalWriter, WriteError};
 pub use self::connect::{Connected, NatsConfig, NatsError, connect, until_answered};
 pub use self::consume::{Consumed, DEAD_LETTER_REASON, DELIVERIES_MAX, consume, follow};
+pub use self::dead_letters::DeadLetters;
 pub use self::journal::{Chain, JournalError, JournalReader};
 pub use self::leases::{LeaseState, leases, silent_after, somebody_leads};
 pub use self::merge::{Merge, Step};
@@ -35,6 +37,7 @@ pub use self::status::{
 };
 pub(crate) use self::streams::is_missing;
 pub use self::streams::{
-    Difference, LEASES, SANDBOX_BOOKS, SANDBOX_SUBJECT, StreamReport, Wanted, journal_stream,
-    journal_subject, lease_subject, public, relay_subject, sandbox_books, set_up, wanted,
+    DEAD_LETTERS, Difference, LEASES, SANDBOX_BOOKS, SANDBOX_SUBJECT, StreamReport, Wanted,
+    journal_stream, journal_subject, lease_subject, public, relay_subject, sandbox_books, set_up,
+    wanted,
 };

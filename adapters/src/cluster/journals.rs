@@ -350,6 +350,7 @@ async fn tail(shared: Arc<Shared>, journal: ParticipantId, from: StreamSequence)
             shared
                 .delivered
                 .fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            shared.metrics.consumed.inc();
             if !shared.inlet.deliver(journal, at, bytes).await {
                 return;
             }

@@ -11,6 +11,7 @@ pub(super) struct Replicas {
     leaders: [IntGauge; PARTICIPANTS.len()],
     fenced: [IntCounter; PARTICIPANTS.len()],
     halted: [IntGauge; PARTICIPANTS.len()],
+    consumed: IntCounter,
 }
 
 impl Replicas {
@@ -41,11 +42,15 @@ impl Replicas {
                 "participant",
                 PARTICIPANTS,
             )?,
+            consumed: to.counter(
+                "nats_messages_consumed_total",
+                "Messages of the journals on NATS that this process has read.",
+            )?,
         })
     }
 }
 
-/// Where appends to the journals are counted.
+/// Where appends to the journals are counted, and what is read from them.
 #[derive(Debug, Clone)]
 pub struct AppendMetrics {
     /// Seconds of one durable append.
@@ -54,6 +59,8 @@ pub struct AppendMetrics {
     pub appends: IntCounter,
     /// Their bytes.
     pub bytes: IntCounter,
+    /// Messages read, those appended here among them.
+    pub consumed: IntCounter,
 }
 
 impl EngineMetrics {
@@ -64,6 +71,7 @@ impl EngineMetrics {
             append_s: self.append_s.clone(),
             appends: self.commits.clone(),
             bytes: self.commit_bytes.clone(),
+            consumed: self.replicas.consumed.clone(),
         }
     }
 

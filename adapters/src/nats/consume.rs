@@ -14,6 +14,7 @@ use futures_util::stream::{BoxStream, select_all};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use super::connect::{Connected, NatsError};
+use super::streams::DEAD_LETTERS;
 use crate::events::{EventError, PublicEvent, PublicStream};
 
 /// Deliveries of one message before it is given up on.
@@ -125,7 +126,7 @@ async fn give_up_or_retry(
     message: &Message,
     reason: String,
 ) -> Result<Consumed, NatsError> {
-    let failed = |error: &dyn std::fmt::Display| NatsError::jetstream("A4CO_DEAD_LETTERS", error);
+    let failed = |error: &dyn std::fmt::Display| NatsError::jetstream(DEAD_LETTERS, error);
     let info = message.info().map_err(|error| failed(&error))?;
     if info.delivered < DELIVERIES_MAX {
         let again = message.ack_with(AckKind::Nak(Some(REDELIVER_AFTER))).await;

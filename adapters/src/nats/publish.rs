@@ -8,6 +8,7 @@ use async_nats::HeaderMap;
 use async_nats::jetstream::Context;
 use prometheus::{IntCounter, IntGauge, Registry};
 
+use super::dead_letters::DeadLetters;
 use crate::events::{PublicEvent, PublicStream};
 
 /// Events that are on their way at once, at most.
@@ -24,6 +25,8 @@ pub struct RelayMetrics {
     pub(super) published: IntCounter,
     pub(super) position: IntGauge,
     pub(super) failures: IntCounter,
+    /// What those who consume the events gave up on.
+    pub dead_letters: DeadLetters,
 }
 
 impl RelayMetrics {
@@ -51,6 +54,7 @@ impl RelayMetrics {
             published,
             position,
             failures,
+            dead_letters: DeadLetters::register(registry)?,
         })
     }
 }

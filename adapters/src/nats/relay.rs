@@ -122,6 +122,8 @@ impl Relay {
 
     async fn relay(&mut self) -> Ended {
         let nats = self.connected().await;
+        // It ends with the runtime, and only looks.
+        tokio::spawn(self.metrics.dead_letters.clone().watch(nats.clone()));
         loop {
             if let Err(Ended) = self.catch_up(&nats.jetstream).await {
                 return Ended;

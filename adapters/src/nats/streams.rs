@@ -24,6 +24,9 @@ const STREAM_NOT_FOUND: u64 = 10_059;
 /// repeats nothing.
 const PUBLIC_DUPLICATES: Duration = Duration::from_secs(10 * 60);
 
+/// The stream of what consumers gave up on.
+pub const DEAD_LETTERS: &str = "A4CO_DEAD_LETTERS";
+
 /// The stream of the key-value bucket that holds the leases.
 pub const LEASES: &str = "KV_a4co_leases";
 
@@ -142,7 +145,7 @@ pub fn public(replicas: usize) -> Vec<Wanted> {
         config: Config {
             subjects: vec!["a4co.dead.>".to_owned()],
             max_age: 30 * DAY,
-            ..base("A4CO_DEAD_LETTERS", replicas)
+            ..base(DEAD_LETTERS, replicas)
         },
     });
     all

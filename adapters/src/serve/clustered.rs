@@ -47,6 +47,7 @@ pub(super) async fn run(
     let mut end = std::pin::pin!(asked_to_end());
     let joining = async {
         let nats = connected(&access).await?;
+        tokio::spawn(counted.dead_letters.clone().watch(nats.clone()));
         let gateway: Arc<dyn Gateway> = match stripe.clone() {
             Some(stripe) => Arc::new(stripe),
             None => sandbox(&nats, &access, config).await?,

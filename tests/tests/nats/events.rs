@@ -197,4 +197,16 @@ fn what_cannot_be_read_is_a_dead_letter_after_three_deliveries() {
         1
     );
     assert_eq!(messages(&nats, "A4CO_DEAD_LETTERS"), 1);
+    let client = server.client();
+    until("the dead letter in the metrics", || {
+        let shown = client.get("/metrics").expect(200).text().to_owned();
+        let line = shown
+            .lines()
+            .find(|it| it.starts_with("dead_letters_total"));
+        if line == Some("dead_letters_total 1") {
+            Ok(())
+        } else {
+            Err(format!("{line:?}"))
+        }
+    });
 }

@@ -220,6 +220,12 @@ fn an_order_that_was_under_way_goes_on_in_the_cluster_and_back_in_a_folder() {
     shop::expect_end(&client.ended(&undoing), "CANCELLED", "COMPENSATED");
     let more = client.order(&Order::of(&[("cup", 3)]));
     shop::expect_end(&more, "CONFIRMED", "COMPLETED");
+    let metrics = client.get("/metrics").expect(200).text().to_owned();
+    let consumed = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("nats_messages_consumed_total "))
+        .and_then(|count| count.parse::<u64>().ok());
+    assert!(consumed > Some(10), "{consumed:?}");
     let running = report(&["--json", "verify", "--nats", &url]);
     assert_eq!(running["findings"]["total"], 0, "{running}");
     let led = report(&["--json", "nats", "status", "--nats", &url]);
