@@ -3,7 +3,7 @@
 //! ```text
 //! Exit codes
 //!  0  done
-//!  1  refused by the server, failed, or (verify) differences were found
+//!  1  refused by the server, failed, or (verify, reconcile) differences were found
 //!  2  bad arguments or a bad configuration; nothing was started
 //!  3  no server answers, or the answer was lost
 //!  4  there is no such order or product
@@ -21,14 +21,15 @@ mod health;
 mod nats;
 mod ops;
 mod order;
+mod reconcile;
 mod step_down;
 mod stock;
 mod table;
 
 pub use self::args::{
     BackupFlags, Cli, ClientFlags, Command, ConfigFlags, DataDirFlag, EventsCommand,
-    MigrateCommand, MigrateFlags, NatsCommand, NatsFlags, OrderCommand, RestoreFlags, ServeFlags,
-    StatusFlags, StepDownFlags, StockCommand, VerifyFlags,
+    MigrateCommand, MigrateFlags, NatsCommand, NatsFlags, OrderCommand, ReconcileFlags,
+    RestoreFlags, ServeFlags, StatusFlags, StepDownFlags, StockCommand, VerifyFlags,
 };
 pub use self::config::{load, print as print_config};
 pub use self::generate::{print_completions, write_manual};
@@ -36,6 +37,7 @@ pub use self::health::run as run_health;
 pub use self::nats::{run_events, run_nats};
 pub use self::ops::{run_backup, run_migrate, run_restore, run_verify};
 pub use self::order::run as run_order;
+pub use self::reconcile::run as run_reconcile;
 pub use self::step_down::run_step_down;
 pub use self::stock::run as run_stock;
 

@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         Some(Command::Serve(flags)) => run_serve(&flags.settings, file, flags.demo_products),
         Some(Command::Config(flags)) => cli::print_config(&flags, file, json).into(),
         Some(Command::Verify(flags)) => cli::run_verify(&flags, file, json).into(),
+        Some(Command::Reconcile(flags)) => cli::run_reconcile(&flags, file, json).into(),
         Some(Command::Backup(flags)) => cli::run_backup(&flags, file, json).into(),
         Some(Command::Restore(flags)) => cli::run_restore(&flags, file, json).into(),
         Some(Command::Migrate(command)) => cli::run_migrate(&command, file, json).into(),

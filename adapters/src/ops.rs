@@ -16,6 +16,7 @@ mod folder;
 mod manifest;
 mod migrate;
 mod progress;
+mod reconcile;
 mod restore;
 mod verify;
 
@@ -28,6 +29,7 @@ pub use self::migrate::{
     MIGRATION_VERSION, MigrateError, Migrated, Servers, Way, from_nats, to_nats,
 };
 pub use self::progress::{Bar, Progress, Quiet};
+pub use self::reconcile::{Difference, Ours, Reconciliation, compare};
 pub use self::restore::{RestoreArgs, RestoreError, Restored, restore};
 pub use self::verify::{
     Checked, ClusterReport, Contents, EventCounts, Finding, FindingKind, Findings, JournalCut,

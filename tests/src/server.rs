@@ -43,8 +43,18 @@ pub fn binary() -> PathBuf {
 /// When it cannot be started.
 #[must_use]
 pub fn run(arguments: &[&str]) -> Output {
+    run_with(arguments, &[])
+}
+
+/// As [`run`], with these environment variables.
+///
+/// # Panics
+/// When it cannot be started.
+#[must_use]
+pub fn run_with(arguments: &[&str], env: &[(&str, &str)]) -> Output {
     let mut command = command();
     command.args(arguments).stdin(Stdio::null());
+    command.envs(env.iter().copied());
     command.output().expect("a4co can be started")
 }
 

@@ -38,6 +38,8 @@ pub enum Command {
     Config(ConfigFlags),
     /// Check journal, store, the sandbox's books and all invariants
     Verify(VerifyFlags),
+    /// Compare the payment gateway's books with ours, for a period; exit code 1 where they differ
+    Reconcile(ReconcileFlags),
     /// Copy the data folder consistently, also while it is in use
     Backup(BackupFlags),
     /// Make a data folder from a backup
@@ -227,6 +229,24 @@ pub struct MigrateFlags {
     /// Which servers.
     #[command(flatten)]
     pub nats: NatsFlags,
+}
+
+/// Flags of `a4co reconcile`.
+#[derive(Debug, Args)]
+pub struct ReconcileFlags {
+    /// Orders created at or after this, such as 2026-01-31 or 2026-01-31T08:00:00Z; a day
+    /// before the end otherwise
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<String>,
+    /// Orders created before this; now otherwise
+    #[arg(long, value_name = "TIME")]
+    pub to: Option<String>,
+    /// The server whose payments are compared.
+    #[command(flatten)]
+    pub client: ClientFlags,
+    /// Flags of the settings: which gateway, and how to reach it.
+    #[command(flatten)]
+    pub settings: ConfigFlags,
 }
 
 /// Flags of `a4co backup`.

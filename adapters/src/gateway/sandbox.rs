@@ -51,6 +51,7 @@ mod shared;
 mod timers;
 
 pub use self::books::{OrderBooks, SandboxBooks, SandboxError};
+pub use self::ledger::reference_of;
 pub use self::moved::MoveError;
 pub use self::record::BookEntry;
 pub use self::shared::SharedSandbox;

@@ -28,6 +28,7 @@ use crate::config::StripeConfig;
 
 mod amount;
 mod api;
+mod books;
 mod calls;
 mod guard;
 mod known;
@@ -36,6 +37,7 @@ mod outcome;
 mod shapes;
 mod webhook;
 
+pub use self::books::{Booked, BooksError};
 pub use self::webhook::{Notice, Report, WebhookError};
 
 pub use self::api::{API_VERSION, ClientError, STRIPE_URL};

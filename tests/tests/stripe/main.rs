@@ -5,6 +5,7 @@ mod actions;
 mod charges;
 mod faults;
 mod manual;
+mod reconcile;
 mod webhooks;
 
 use a4co_tests::stripe::Localstripe;

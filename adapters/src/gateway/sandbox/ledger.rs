@@ -388,13 +388,19 @@ const fn declined(call: &GatewayCall) -> BookEntry {
 }
 
 fn succeeded(order_id: OrderId) -> GatewayOutcome {
-    let reference = reference(&format!("sandbox_ch_{order_id}"));
+    let reference = reference(&reference_of(order_id));
     GatewayOutcome::Succeeded { reference }
 }
 
 fn refunded(order_id: OrderId, number: u32) -> GatewayOutcome {
     let reference = reference(&format!("sandbox_re_{order_id}_{number}"));
     GatewayOutcome::Refunded { reference }
+}
+
+/// The sandbox's name for an order's charge.
+#[must_use]
+pub fn reference_of(order_id: OrderId) -> String {
+    format!("sandbox_ch_{order_id}")
 }
 
 fn reference(text: &str) -> GatewayReference {

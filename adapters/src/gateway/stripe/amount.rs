@@ -45,7 +45,6 @@ pub(super) fn to_stripe(amount: Amount, currency: Currency) -> Option<i64> {
 
 /// The amount of a number that Stripe wrote, in minor units of the currency; `None` for
 /// one that is no whole number of them.
-#[cfg(test)]
 pub(super) fn from_stripe(number: i64, currency: Currency) -> Option<i64> {
     match unit(currency) {
         Unit::Same | Unit::Steps(_) => Some(number),

@@ -325,7 +325,7 @@ impl Calls {
         let from = (call.requested_at.unix_ms() / 1000).saturating_sub(CLOCKS_APART_S);
         let mut found: Option<Intent> = None;
         let is_through = self
-            .each_intent(from, None, PAGES_MAX, |intent| {
+            .each_intent(from, None, PAGES_MAX, Form::new(), |intent| {
                 let is_ours = intent.order() == Some(call.order_id);
                 if is_ours && found.as_ref().is_none_or(|it| weight(&intent) > weight(it)) {
                     found = Some(intent);
@@ -346,6 +346,7 @@ impl Calls {
         from: u64,
         to: Option<u64>,
         pages_max: usize,
+        expand: Form,
         mut show: impl FnMut(Intent),
     ) -> Result<bool, Trouble> {
         let mut filter = vec![("created[gte]".to_owned(), from.to_string())];
@@ -359,6 +360,7 @@ impl Calls {
                     .map(|id| ("starting_after".to_owned(), id.clone())),
             );
             query.extend(filter.iter().cloned());
+            query.extend(expand.iter().cloned());
             let page: Result<Page<Intent>, Trouble> = self
                 .api
                 .get(Endpoint::List, "/v1/payment_intents", &query)

@@ -38,6 +38,14 @@ pub(super) struct Intent {
     #[serde(default)]
     pub(super) status: String,
     #[serde(default)]
+    pub(super) amount: i64,
+    #[serde(default)]
+    pub(super) amount_received: Option<i64>,
+    #[serde(default)]
+    pub(super) currency: String,
+    #[serde(default)]
+    pub(super) latest_charge: Option<LatestCharge>,
+    #[serde(default)]
     pub(super) created: u64,
     #[serde(default)]
     pub(super) client_secret: Option<String>,
@@ -61,6 +69,21 @@ impl Intent {
     pub(super) fn order(&self) -> Option<OrderId> {
         self.metadata.as_ref()?.order()
     }
+}
+
+/// The charge of an intent: whole where it was asked for, else its name.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub(super) enum LatestCharge {
+    Whole(Charge),
+    Other(serde::de::IgnoredAny),
+}
+
+/// A charge.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Charge {
+    #[serde(default)]
+    pub(super) amount_refunded: i64,
 }
 
 /// A refund.
