@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use a4co::events::{PublicEvent, PublicStream};
 use a4co_core::command::{Command, RequestId};
 use a4co_core::embedded::{EmbeddedHost, HostInput, HostOutput};
 use a4co_core::gateway::GatewayOutcome;
@@ -41,6 +42,43 @@ pub fn record(bytes: &[u8]) {
 /// When one is neither.
 pub fn http(bytes: &[u8]) {
     a4co::http::parse_any(bytes);
+}
+
+/// Any headers and body are a public event or an error; one that was read is written and
+/// read as the same. The input is `name: value` lines, an empty line, and the body.
+///
+/// # Panics
+/// When it is read otherwise the second time.
+pub fn events(bytes: &[u8]) {
+    let end = bytes.windows(2).position(|two| two == b"\n\n");
+    let (head, body) = end.map_or((bytes, &[][..]), |at| (&bytes[..at], &bytes[at + 2..]));
+    let head = String::from_utf8_lossy(head);
+    let headers: Vec<(&str, &str)> = head
+        .lines()
+        .filter_map(|line| line.split_once(": "))
+        .collect();
+    let header = |name: &str| headers.iter().find(|it| it.0 == name).map(|it| it.1);
+    if let Ok(event) = PublicEvent::decode(header, body) {
+        let written = event.headers();
+        let header = |name: &str| {
+            let found = written.iter().find(|it| it.0 == name);
+            found.map(|it| it.1.as_str())
+        };
+        let again = PublicEvent::decode(header, &event.body());
+        assert_eq!(again.as_ref(), Ok(&event));
+        assert_eq!(
+            project_stream(&event),
+            Some(event.kind.stream()),
+            "its subject belongs to its stream"
+        );
+    }
+}
+
+/// The stream whose subjects the event's subject is one of.
+fn project_stream(event: &PublicEvent) -> Option<PublicStream> {
+    let (first, _) = event.kind.subject().split_once('.')?;
+    let mut streams = PublicStream::ALL.into_iter();
+    streams.find(|stream| stream.subjects().strip_suffix(".>") == Some(first))
 }
 
 /// A log over any bytes opens, or refuses; what it then holds is read without a panic, and

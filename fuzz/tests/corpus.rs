@@ -139,6 +139,11 @@ fn saga() {
 }
 
 #[test]
+fn events() {
+    replay("events", a4co_fuzz::events, &[]);
+}
+
+#[test]
 fn http() {
     replay("http", a4co_fuzz::http, &[]);
 }
