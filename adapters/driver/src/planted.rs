@@ -55,4 +55,5 @@ pub const NAMES: &[&str] = &[
     "second_watcher_replaces_the_first",
     "stop_drops_what_was_taken",
     "fetched_row_lost",
+    "full_record_dropped",
 ];
