@@ -53,6 +53,8 @@ pub struct Audit {
     pub unpublished: Option<Changed>,
     /// Events seen.
     pub events: u64,
+    /// Every state that each product was in, by version: units on hand, reserved and sold.
+    pub stock_history: BTreeMap<ProductId, BTreeMap<u64, [u64; 3]>>,
     replica: EmbeddedHost,
     sums: BTreeMap<ProductId, StockSum>,
     replies: replies::Replies,
@@ -127,6 +129,7 @@ impl Audit {
             ledger: Ledger::new(settings),
             unpublished: None,
             events: 0,
+            stock_history: BTreeMap::new(),
             replica: EmbeddedHost::new(settings),
             sums: BTreeMap::new(),
             replies: replies::Replies::default(),
@@ -245,6 +248,9 @@ impl Audit {
             if let Some(product) = self.product(&product_id) {
                 invariants::check_product(product, sum, true, &mut found);
                 self.ledger.agrees(product)?;
+                let (version, units) = crate::reads::seen(product);
+                let history = self.stock_history.entry(product_id).or_default();
+                history.insert(version, units);
             }
         }
         found.first().map_or(Ok(()), |first| Err(broken(first)))

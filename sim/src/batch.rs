@@ -3,7 +3,7 @@
 //! A run never leaves its thread, and what is reported does not depend on which thread ran
 //! it. Only the progress display looks at a clock.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write as _};
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::cli::{Options, Side, report, run_seed};
+use crate::coverage::Cells;
 use crate::verdict::{Failure, Kind};
 use crate::{Stats, shrink};
 
@@ -22,7 +23,7 @@ const SHOW_EVERY: Duration = Duration::from_millis(500);
 struct Sum {
     seeds: u64,
     stats: Stats,
-    cells: BTreeSet<(u8, u8)>,
+    cells: Cells,
     failures: BTreeMap<u64, Failure>,
     digests: u64,
 }
@@ -145,14 +146,17 @@ pub(crate) fn run(from: u64, to: Option<u64>, minutes: Option<u64>, options: &Op
         eprintln!();
     }
     show(&sum, started.elapsed());
+    if options.coverage {
+        crate::say!("{}", sum.cells.table().trim_end());
+    }
     let code = match sum.failures.first_key_value() {
         None => ExitCode::SUCCESS,
         Some((seed, failure)) => {
             by_check(&sum.failures);
-            report(failure, &format!("{}--seed {seed}", options.side.options()));
+            let how = options.how(&format!("--seed {seed}"));
+            report(failure, &how);
             if options.shrink {
-                let small = shrink::shrink(&options.side.plan(*seed), failure, true);
-                crate::say!("{}", small.to_text());
+                shrink::to_file(&options.side.plan(*seed), failure, &how, options);
             }
             ExitCode::from(failure.kind.exit_code())
         }
@@ -177,13 +181,13 @@ fn show(sum: &Sum, took: Duration) {
     );
     crate::say!(
         "{} events, {} journal events in {} records, {} crashes, {} snapshots; orders: \
-         {confirmed} confirmed, {failed} failed, {cancelled} cancelled; {} cells of (saga, event)",
+         {confirmed} confirmed, {failed} failed, {cancelled} cancelled; {}",
         stats.events,
         stats.journal_events,
         stats.records,
         stats.crashes,
         stats.snapshots,
-        sum.cells.len()
+        sum.cells.summary()
     );
 }
 

@@ -7,6 +7,7 @@ use a4co_core::embedded::HostInput;
 use a4co_core::gateway::{GatewayCall, GatewayOutcome};
 use a4co_core::ids::OrderId;
 
+use crate::coverage::Strike;
 use crate::detail;
 use crate::gateway::{Later, operation_number, order_number, outcome_number, unknown};
 use crate::rng::{Rng, Stream};
@@ -66,11 +67,15 @@ impl World<'_> {
         };
         match arrives_us {
             Some(delay_us) => self.schedule(delay_us, Event::CallArrives { call: id }),
-            None => self.aside(Node::Net, "loses", Some(call.order_id), || {
-                format!("call {id} never arrives at the gateway")
-            }),
+            None => {
+                self.audit.ledger.strike(Strike::CallLost);
+                self.aside(Node::Net, "loses", Some(call.order_id), || {
+                    format!("call {id} never arrives at the gateway")
+                });
+            }
         }
         if arrives_us.is_some_and(|arrives_us| arrives_us > timeout_us) {
+            self.audit.ledger.strike(Strike::CallLate);
             self.aside(Node::Net, "delays", Some(call.order_id), || {
                 format!("call {id} will arrive after its caller has given up")
             });
@@ -106,6 +111,11 @@ impl World<'_> {
         let is_out = self.now_us < self.outage_until_us;
         if !self.is_healed && (is_out || rng.chance(knobs.call_fails)) {
             let outcome = Box::new(unknown("503"));
+            self.audit.ledger.strike(if is_out {
+                Strike::Outage
+            } else {
+                Strike::CallFails
+            });
             self.note(Node::Gateway, "fails", [id, 0], || {
                 format!("call {id}: 503")
             });
@@ -130,6 +140,7 @@ impl World<'_> {
         self.later(call.order_id, lasts);
         let is_lost = !self.is_healed && rng.chance(knobs.answer_lost);
         if is_lost {
+            self.audit.ledger.strike(Strike::AnswerLost);
             self.aside(Node::Net, "loses", Some(call.order_id), || {
                 format!("the gateway's answer to call {id}")
             });

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use crate::meaning::meaning;
 use crate::plan::Plan;
 use crate::run::{Outcome, run};
 use crate::verdict::Failure;
@@ -27,7 +28,10 @@ usage: sim [--seed N | --seeds A..B | --minutes M | --scenario NAME | --plan FIL
                     (with --small: of a smaller one, in seconds)
 
   --scoreboard      mistakes planted in a build made for it: which check sees each, and after
-                    how many seeds; one that is not seen is a failure (--bug NAME: only that one)
+                    how many seeds; one that is not seen is a failure (--bug NAME: only that one;
+                    --small: without those that are seen rarely)
+  --bug NAME        with anything else: a run of a build with this mistake planted, to see how it
+                    fails (canary: every run does; --bug list names them all)
 
   --host NAME       embedded (the default), replicated: several processes over a simulated
                     journal service; or any: the seed chooses. With --seed, --seeds, --minutes
@@ -37,7 +41,9 @@ usage: sim [--seed N | --seeds A..B | --minutes M | --scenario NAME | --plan FIL
   --trace           one line an event: simulated time, where, what
   --html FILE       one run as a page that needs nothing else, for a browser
   --print-plan      the plan, on standard output, instead of a run
-  --shrink          after a failure: the smallest plan found that fails the same check
+  --shrink          after a failure: the smallest plan found that fails the same check, written
+                    to a file (shrunk-….plan) that --plan runs
+  --coverage        after many seeds: which places (saga, event, fault) were reached, and which never
   --keep-going      do not stop at the first seed that fails
   --help            this text
 
@@ -120,9 +126,11 @@ pub struct Options {
     pub shrink: bool,
     /// Go on after a failure.
     pub keep_going: bool,
+    /// Print which cells were reached, and which were not.
+    pub coverage: bool,
     /// One planted mistake.
     pub bug: Option<String>,
-    /// The smaller world of `--exhaustive`.
+    /// The smaller world of `--exhaustive`, or the smaller scoreboard.
     pub small: bool,
 }
 
@@ -134,6 +142,20 @@ fn number(text: Option<&String>, name: &str) -> Result<u64, String> {
 }
 
 impl Options {
+    /// A run as it is asked for, with what it is a run of.
+    pub(crate) fn how(&self, what: &str) -> String {
+        let bug = self.bug.as_ref();
+        let bug = bug.map_or_else(String::new, |bug| format!("--bug {bug} "));
+        let side = self.side.options();
+        // A plan and a scenario say themselves which host they are of.
+        let side = if what.starts_with("--seed ") {
+            side
+        } else {
+            ""
+        };
+        format!("{bug}{side}{what}")
+    }
+
     /// Parses the arguments after the program's name.
     ///
     /// # Errors
@@ -149,6 +171,7 @@ impl Options {
             print_plan: false,
             shrink: false,
             keep_going: false,
+            coverage: false,
             bug: None,
             small: false,
         };
@@ -200,6 +223,7 @@ impl Options {
                 }
                 "--trace" => options.trace = true,
                 "--print-plan" => options.print_plan = true,
+                "--coverage" => options.coverage = true,
                 "--shrink" => options.shrink = true,
                 "--scoreboard" => options.runs = Runs::Scoreboard,
                 "--exhaustive" => options.runs = Runs::Exhaustive,
@@ -235,6 +259,10 @@ pub fn main() -> ExitCode {
     let asked = arguments.join(" ");
     let version = env!("CARGO_PKG_VERSION");
     match Options::parse(&arguments).and_then(|options| {
+        #[cfg(not(feature = "planted"))]
+        if options.bug.is_some() || options.runs == Runs::Scoreboard {
+            return Ok(scoreboard::rebuilt());
+        }
         crate::say!("sim {version}: {asked}");
         execute(&options)
     }) {
@@ -248,6 +276,12 @@ pub fn main() -> ExitCode {
 
 fn execute(options: &Options) -> Result<ExitCode, String> {
     let side = options.side;
+    #[cfg(feature = "planted")]
+    if let Some(bug) = &options.bug
+        && options.runs != Runs::Scoreboard
+    {
+        scoreboard::switch_on(bug, side)?;
+    }
     if side == Side::Driver {
         if !cfg!(madsim) {
             return Err(
@@ -262,7 +296,7 @@ fn execute(options: &Options) -> Result<ExitCode, String> {
         return match &options.runs {
             Runs::Seed(seed) => Ok(told(
                 &run_seed(*seed, options.trace, side),
-                &format!("{}--seed {seed}", side.options()),
+                &options.how(&format!("--seed {seed}")),
                 None,
                 options,
             )),
@@ -272,7 +306,7 @@ fn execute(options: &Options) -> Result<ExitCode, String> {
     }
     match &options.runs {
         Runs::Seed(seed) => {
-            let how = format!("{}--seed {seed}", side.options());
+            let how = options.how(&format!("--seed {seed}"));
             one(&side.plan(*seed), &how, options)
         }
         Runs::Scenario(name) if name == "list" => {
@@ -284,12 +318,12 @@ fn execute(options: &Options) -> Result<ExitCode, String> {
         Runs::Scenario(name) => {
             let plan = scenario::plan(name)
                 .ok_or_else(|| format!("no scenario {name:?}; see --scenario list"))?;
-            one(&plan, &format!("--scenario {name}"), options)
+            one(&plan, &options.how(&format!("--scenario {name}")), options)
         }
         Runs::Plan(file) => {
             let text = std::fs::read_to_string(file).map_err(|it| format!("{file}: {it}"))?;
             let plan = Plan::parse(&text).map_err(|it| format!("{file}, {it}"))?;
-            one(&plan, &format!("--plan {file}"), options)
+            one(&plan, &options.how(&format!("--plan {file}")), options)
         }
         Runs::Seeds(from, to) => Ok(batch::run(*from, Some(*to), None, options)),
         Runs::Exhaustive => Ok(exhaustive::run(if options.small {
@@ -297,7 +331,10 @@ fn execute(options: &Options) -> Result<ExitCode, String> {
         } else {
             exhaustive::Bounds::FULL
         })),
+        #[cfg(feature = "planted")]
         Runs::Scoreboard => Ok(scoreboard::run(options)),
+        #[cfg(not(feature = "planted"))]
+        Runs::Scoreboard => Err("the scoreboard needs the feature planted".into()),
         Runs::Minutes(minutes) => Ok(batch::run(options.from, None, Some(*minutes), options)),
     }
 }
@@ -342,12 +379,7 @@ fn told(outcome: &Outcome, how: &str, plan: Option<&Plan>, options: &Options) ->
             if options.shrink
                 && let Some(plan) = plan
             {
-                let small = shrink::shrink(plan, failure, true);
-                crate::say!("{}", small.to_text());
-                crate::say!(
-                    "save the lines above as FILE, and: {}",
-                    command("--plan FILE")
-                );
+                shrink::to_file(plan, failure, how, options);
             }
             ExitCode::from(failure.kind.exit_code())
         }
@@ -374,10 +406,19 @@ fn summary(outcome: &Outcome) -> String {
 
 /// The command that runs something again.
 pub(crate) fn command(how: &str) -> String {
-    format!("cargo run --release -p sim -- {how}")
+    let features = if how.contains("--bug ") {
+        "--features planted "
+    } else {
+        ""
+    };
+    format!("cargo run --release -p sim {features}-- {how}")
 }
 
 pub(crate) fn report(failure: &Failure, how: &str) {
     crate::say!("FAILED {failure}");
+    let meaning = meaning(failure.check);
+    if !meaning.is_empty() {
+        crate::say!("That is: {meaning}.");
+    }
     crate::say!("again: {}", command(&format!("{how} --trace")));
 }

@@ -14,13 +14,14 @@ use a4co_core::rejection::Rejection;
 use a4co_core::row::Answer;
 
 use crate::audit::Asked;
+use crate::coverage::Strike;
 use crate::plan::{Action, Ask, Plan};
 use crate::process::Process;
 use crate::rng::{Rng, Stream};
 use crate::trace::Node;
 use crate::verdict::{Checked, liveness, safety};
 use crate::world::{Event, World};
-pub(crate) use spell::{NO_ORDER, Spelled, new_order_id, spell};
+pub(crate) use spell::{NO_ORDER, Spelled, new_order_id, product_id, spell};
 
 /// The order that is placed when all faults have ended: it has to be confirmed.
 pub(crate) const PROBE: u32 = 1_000_000;
@@ -238,11 +239,14 @@ impl World<'_> {
         let deliver = |intent| Event::Deliver { intent, attempt };
         if is_healed || !rng.chance(knobs.request_lost) {
             self.schedule(rng.below(knobs.net_us + 1), deliver(number));
-        } else if self.trace.lines.is_some() {
+        } else {
+            self.audit.ledger.strike(Strike::MessageLost);
             self.aside(Node::Net, "loses", None, || {
                 format!("the request of intent {number}, try {attempt}")
             });
-            self.about_intent(number, attempt);
+            if self.trace.lines.is_some() {
+                self.about_intent(number, attempt);
+            }
         }
         if has_key && !is_healed && rng.chance(knobs.request_twice) {
             self.schedule(rng.below(4 * knobs.net_us + 1), deliver(number));
@@ -339,6 +343,7 @@ impl World<'_> {
             };
             self.schedule(delay_us, told);
         } else {
+            self.audit.ledger.strike(Strike::MessageLost);
             self.aside(Node::Net, "loses", asked.order_id(), || {
                 format!("the reply to intent {intent}, try {attempt}")
             });
@@ -380,6 +385,7 @@ impl World<'_> {
             // Trying again is what the time-out does.
             intent.is_over |= !again;
         }
+        self.told_of_stock(reply);
     }
 
     pub(crate) fn on_give_up(&mut self, number: u32, attempt: u32) {
@@ -443,10 +449,8 @@ impl World<'_> {
 
     /// Are the timers long enough for an order that nothing delays?
     fn probe_has_time(&self) -> bool {
-        let knobs = &self.plan.knobs;
-        let slowest_ms = (4 * knobs.append_us + 2 * knobs.fetch_us + knobs.linger_us) / 1000;
-        let slowest_ms = slowest_ms + self.slowest_in_cluster_ms();
-        knobs.payment_timeout_ms > 100 + 2 * slowest_ms
+        let slowest_ms = self.slowest_in_cluster_ms();
+        self.plan.knobs.gives_orders_time(slowest_ms)
     }
 
     /// Everybody who was told "done" finds what was done; each key had its effect once.

@@ -296,6 +296,15 @@ impl Gateway {
             }
             return back();
         }
+        // The same call as one that was refused later: no mistake of whoever made it, even
+        // if the money has gone back under another number since.
+        let accounts = &self.accounts;
+        let refused = accounts.get(&order_id).map(|it| &it.refused);
+        let is_late =
+            refused.is_some_and(|refused| refused.get(&number).is_some_and(|last| id < *last));
+        if is_late {
+            return rejected("refund_refused");
+        }
         let account = self.account(order_id);
         let refunded = account.refunded.minor() + call.amount.minor();
         if refunded > account.captured.minor() {
@@ -311,8 +320,7 @@ impl Gateway {
         let Some(account) = self.accounts.get_mut(&order_id) else {
             return rejected("not_captured");
         };
-        let is_late = account.refused.get(&number).is_some_and(|last| id < *last);
-        if is_late || (!self.is_healed && fate.chance(knobs.refund_refused)) {
+        if !self.is_healed && fate.chance(knobs.refund_refused) {
             let last = account.refused.entry(number).or_default();
             *last = id.max(*last);
             return rejected("refund_refused");

@@ -4,6 +4,7 @@
 
 use serde_json::json;
 
+use crate::meaning::meaning;
 use crate::run::Outcome;
 use crate::verdict::Kind;
 
@@ -39,6 +40,7 @@ pub fn page(outcome: &Outcome, how: &str, summary: &str, command: &str, plan: &s
             "kind": kind,
             "check": failure.check,
             "detail": failure.detail,
+            "meaning": meaning(failure.check),
             "at_us": failure.at_us,
         })
     });
@@ -63,7 +65,7 @@ pub fn page(outcome: &Outcome, how: &str, summary: &str, command: &str, plan: &s
 <html lang="en"><head><meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
 <title>A simulated run</title><style>{CSS}</style></head><body>
-<header id="head"><h1 id="title"></h1><div><b id="why"></b></div><div id="plain"></div>
+<header id="head"><h1 id="title"></h1><div id="means"></div><div id="why"></div><div id="plain"></div>
 <div class="dim"><span id="how"></span><code id="command"></code></div>
 <details><summary class="dim">Plan and options of this run</summary><pre id="knobs" style="max-height:40vh;overflow:auto"></pre></details></header>
 <div id="tools"><input id="search" type="search" placeholder="search ( / )" aria-label="search">

@@ -7,6 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::coverage::Strike;
 use a4co_core::settings::Settings;
 use a4co_core::time::Millis;
 
@@ -141,6 +142,15 @@ knobs! {
 }
 
 impl Knobs {
+    /// Are the timers long enough for an order that nothing delays, beside what takes so long
+    /// anyway?
+    #[must_use]
+    pub fn gives_orders_time(&self, beside_ms: u64) -> bool {
+        let slowest_ms = (4 * self.append_us + 2 * self.fetch_us + self.linger_us) / 1000;
+        let slowest_ms = slowest_ms + beside_ms;
+        self.payment_timeout_ms > 100 + 2 * slowest_ms
+    }
+
     /// The engine's settings.
     #[must_use]
     pub fn settings(&self) -> Settings {
@@ -295,6 +305,24 @@ pub enum Breaks {
     BitFlip,
     /// What only a cluster has.
     Cluster(ClusterBreaks),
+}
+
+impl Breaks {
+    /// What this is where it strikes, unless it is noticed later or not at all.
+    pub(crate) const fn strike(&self) -> Option<Strike> {
+        match self {
+            Self::SyncFails => Some(Strike::SyncFails),
+            Self::DiskFails { .. } => Some(Strike::DiskFails),
+            Self::DiskFull { .. } => Some(Strike::DiskFull),
+            Self::Outage { .. } => Some(Strike::Outage),
+            Self::ClockJump { .. } => Some(Strike::ClockJump),
+            Self::Crash { .. }
+            | Self::PowerCut { .. }
+            | Self::PowerCutTending { .. }
+            | Self::Cluster(_)
+            | Self::BitFlip => None,
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]

@@ -12,6 +12,7 @@ use a4co_core::time::Timestamp;
 use a4co_journal::sim_disk::SimDisk;
 use a4co_journal::{AppendError, Journal, Keep};
 
+use crate::coverage::Strike;
 use crate::detail;
 use crate::rng::{Rng, Stream};
 use crate::trace::Node;
@@ -91,6 +92,7 @@ impl World<'_> {
     /// What a death does to the disk and to what was under way.
     pub(crate) fn after_death(&mut self, power: bool) {
         self.stats.crashes += 1;
+        self.audit.ledger.strike(Strike::of_death(power));
         self.dies_at = None;
         self.disk_is_armed = false;
         if power {

@@ -31,6 +31,7 @@ pub enum Stream {
     Flip,
     Driver,
     Cluster,
+    Reads,
 }
 
 const fn mix(mut z: u64) -> u64 {

@@ -1,8 +1,8 @@
 //! One run of a plan, with a panic of the code under test as one of its outcomes.
 
-use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::coverage::Cells;
 use crate::detail::{self, OrderEnd};
 use crate::plan::Plan;
 use crate::trace::Trace;
@@ -18,8 +18,8 @@ pub struct Outcome {
     pub stats: Stats,
     /// What happened.
     pub trace: Trace,
-    /// Pairs of a saga's state and what happened to it.
-    pub cells: BTreeSet<(u8, u8)>,
+    /// What was reached.
+    pub cells: Cells,
     /// How each order ended, where lines are kept.
     pub orders: Vec<OrderEnd>,
 }

@@ -1,10 +1,12 @@
 //! The proof that the checks can fail: mistakes planted in the engine and the log, switched
-//! on one at a time, and the seeds that it takes to see each.
+//! on one at a time, and the seeds that it takes to see each; or one of them for an ordinary
+//! run, to look at how it fails.
 //!
 //! Needs a build with the feature `planted`; without it the program builds and runs one.
 
 use std::process::ExitCode;
 
+#[cfg(feature = "planted")]
 use crate::cli::Options;
 #[cfg(feature = "planted")]
 use crate::cli::Side;
@@ -34,6 +36,21 @@ fn of_the_cluster(name: &str) -> bool {
     a4co_core::planted::REPLICATED.contains(&name)
 }
 
+/// Mistakes that take more than [`SEEDS_SMALL_MAX`] seeds: `--small` leaves them out.
+#[cfg(feature = "planted")]
+const RARELY_SEEN: &[&str] = &[
+    "full_record_dropped",
+    "history_goes_before_the_base_is_durable",
+    "recall_forgotten",
+    "released_twice",
+    "spare_taken_without_sync",
+    "stale_look_up",
+];
+
+/// Seeds within which all others are seen.
+#[cfg(feature = "planted")]
+const SEEDS_SMALL_MAX: u64 = 400;
+
 #[cfg(feature = "planted")]
 fn seeds_max(name: &str) -> u64 {
     match name {
@@ -47,24 +64,39 @@ fn seeds_max(name: &str) -> u64 {
     }
 }
 
-/// Is the canary switched on, which every run must see?
+/// Mistakes of the simulator's own parts: the canary, which every run must see, and a store
+/// that shows readers what was before the last change.
+#[cfg(feature = "planted")]
+const OWN: [&str; 2] = ["canary", "stale_read"];
+
+/// Which of [`OWN`] is switched on.
+#[cfg(feature = "planted")]
+static OWN_SELECTED: std::sync::atomic::AtomicUsize =
+    std::sync::atomic::AtomicUsize::new(usize::MAX);
+
+#[cfg(feature = "planted")]
+fn is_on(own: usize) -> bool {
+    OWN_SELECTED.load(std::sync::atomic::Ordering::Relaxed) == own
+}
+
 #[cfg(not(feature = "planted"))]
-pub(crate) const fn canary_sings() -> bool {
+const fn is_on(_: usize) -> bool {
     false
 }
 
-#[cfg(feature = "planted")]
-static CANARY: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
-
 /// Is the canary switched on, which every run must see?
-#[cfg(feature = "planted")]
 pub(crate) fn canary_sings() -> bool {
-    CANARY.load(std::sync::atomic::Ordering::Relaxed)
+    is_on(0)
 }
 
-/// Builds the simulator with the mistakes in it, and runs its scoreboard.
+/// Does the store show what was before the last change?
+pub(crate) fn stale_reads() -> bool {
+    is_on(1)
+}
+
+/// Builds the simulator with the mistakes in it, and runs that with the same arguments.
 #[cfg(not(feature = "planted"))]
-pub(crate) fn run(_: &Options) -> ExitCode {
+pub(crate) fn rebuilt() -> ExitCode {
     let arguments = [
         "run",
         "--release",
@@ -85,35 +117,97 @@ pub(crate) fn run(_: &Options) -> ExitCode {
     }
 }
 
+/// Every mistake that there is, the canary first.
+#[cfg(feature = "planted")]
+fn names() -> impl Iterator<Item = &'static str> {
+    let core = a4co_core::planted::NAMES.iter();
+    let others = a4co_journal::planted::NAMES
+        .iter()
+        .chain(a4co_driver::planted::NAMES);
+    OWN.iter().chain(core).chain(others).copied()
+}
+
+/// Where a mistake can be seen.
+#[cfg(feature = "planted")]
+fn side_of(name: &str) -> Side {
+    if a4co_driver::planted::NAMES.contains(&name) {
+        Side::Driver
+    } else if of_the_cluster(name) {
+        Side::Replicated
+    } else {
+        Side::Embedded
+    }
+}
+
+/// Switches this mistake on and all others off.
+#[cfg(feature = "planted")]
+fn select(name: Option<&str>) {
+    let own = OWN.iter().position(|own| Some(*own) == name);
+    OWN_SELECTED.store(
+        own.unwrap_or(usize::MAX),
+        std::sync::atomic::Ordering::Relaxed,
+    );
+    let of = |names: &[&str]| name.filter(|name| names.contains(name));
+    a4co_core::planted::select(of(a4co_core::planted::NAMES));
+    a4co_journal::planted::select(of(a4co_journal::planted::NAMES));
+    a4co_driver::planted::select(of(a4co_driver::planted::NAMES));
+}
+
+/// Switches a mistake on for whatever is run.
+///
+/// # Errors
+/// There is none of this name, or the layer does not run the code that it is in.
+#[cfg(feature = "planted")]
+pub(crate) fn switch_on(name: &str, side: Side) -> Result<(), String> {
+    if !names().any(|known| known == name) {
+        let all: Vec<&str> = names().collect();
+        return Err(format!(
+            "no mistake {name:?}; there are: {}",
+            all.join(", ")
+        ));
+    }
+    if side_of(name) == Side::Driver && side != Side::Driver {
+        return Err(format!(
+            "{name} is in the driver's loop: add --layer driver"
+        ));
+    }
+    if side_of(name) == Side::Replicated && matches!(side, Side::Embedded | Side::Driver) {
+        return Err(format!(
+            "{name} is in the replicated host: add --host replicated"
+        ));
+    }
+    if OWN.contains(&name) && side == Side::Driver {
+        return Err(format!("{name} is in the main layer only"));
+    }
+    select(Some(name));
+    Ok(())
+}
+
 /// Prints each mistake, the check that caught it, and the seeds that it took.
 #[cfg(feature = "planted")]
 pub(crate) fn run(options: &Options) -> ExitCode {
     // A panic is one of the ways to be seen; its words are not wanted here.
     std::panic::set_hook(Box::new(|_| {}));
-    let core = a4co_core::planted::NAMES;
-    let journal = a4co_journal::planted::NAMES;
     let mut missed = 0;
     let mut shown = 0;
     let mut beyond = 0;
-    let driver = a4co_driver::planted::NAMES;
-    let all = core.iter().chain(journal).chain(driver);
-    for name in [&"canary"].into_iter().chain(all) {
-        if options.bug.as_ref().is_some_and(|bug| bug != name) {
+    for name in names() {
+        if options.bug.as_deref().is_some_and(|bug| bug != name) {
             continue;
         }
-        shown += 1;
-        CANARY.store(*name == "canary", std::sync::atomic::Ordering::Relaxed);
-        a4co_core::planted::select(core.contains(name).then_some(name));
-        a4co_journal::planted::select(journal.contains(name).then_some(name));
-        a4co_driver::planted::select(driver.contains(name).then_some(name));
-        let side = if driver.contains(name) {
-            Side::Driver
-        } else if of_the_cluster(name) {
-            Side::Replicated
-        } else {
-            Side::Embedded
+        let is_rare = RARELY_SEEN.contains(&name);
+        if options.small && (is_rare || OUT_OF_REACH.contains(&name)) {
+            crate::say!("{name:<38} left out of the smaller scoreboard");
+            continue;
+        }
+        let seeds_max = match seeds_max(name) {
+            most if options.small => most.min(SEEDS_SMALL_MAX),
+            most => most,
         };
-        let found = crate::batch::first_failure(options.from, seeds_max(name), options.jobs, side);
+        shown += 1;
+        select(Some(name));
+        let found =
+            crate::batch::first_failure(options.from, seeds_max, options.jobs, side_of(name));
         match found {
             Some((seed, failure)) => {
                 let seeds = seed - options.from + 1;
@@ -121,21 +215,17 @@ pub(crate) fn run(options: &Options) -> ExitCode {
                 crate::say!("{name:<38} {check:<34} {seeds:>5} seeds");
             }
             None => {
-                if OUT_OF_REACH.contains(name) {
+                if OUT_OF_REACH.contains(&name) {
                     beyond += 1;
                     crate::say!("{name:<38} out of reach of one process");
                     continue;
                 }
                 missed += 1;
-                let seeds = seeds_max(name);
-                crate::say!("{name:<38} {:<34} {seeds:>5} seeds", "NOT FOUND");
+                crate::say!("{name:<38} {:<34} {seeds_max:>5} seeds", "NOT FOUND");
             }
         }
     }
-    CANARY.store(false, std::sync::atomic::Ordering::Relaxed);
-    a4co_core::planted::select(None);
-    a4co_journal::planted::select(None);
-    a4co_driver::planted::select(None);
+    select(None);
     let found = shown - missed - beyond;
     crate::say!("{found} of {shown} found in time, {beyond} out of reach");
     ExitCode::from(u8::from(missed > 0))

@@ -4,8 +4,12 @@
 //! so that after a crash it may be behind the log, or gone.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
+
+use a4co_core::row::{Row, RowKey};
 
 use crate::audit::{Changed, Rows};
+use crate::scoreboard::stale_reads;
 
 /// The store.
 #[derive(Debug, Default)]
@@ -18,11 +22,18 @@ pub(crate) struct Store {
     pub(crate) saved_applied: u64,
     /// What is shown and not saved. So `shown` is always `saved` with these on top.
     unsaved: VecDeque<(u64, Changed)>,
+    /// With the mistake `stale_read` planted: what each row was before its last change.
+    before: Rows,
 }
 
 impl Store {
     /// Shows the rows of a record, and saves those that are older than `lag` records.
     pub(crate) fn publish(&mut self, record: u64, rows: Changed, lag: u32) {
+        if stale_reads() {
+            let known = |key| Some((RowKey::clone(key), self.shown.get(key)?.clone()));
+            let before: Vec<_> = rows.iter().filter_map(|(key, _)| known(key)).collect();
+            self.before.extend(before);
+        }
         self.shown.extend(rows.iter().cloned());
         self.unsaved.push_back((record, rows));
         while self.unsaved.len() > usize::try_from(lag).unwrap_or(0) {
@@ -32,6 +43,14 @@ impl Store {
             self.saved.extend(rows);
             self.saved_applied = record;
         }
+    }
+
+    /// What a client reads now.
+    pub(crate) fn read(&self, key: &RowKey) -> Option<&Rc<Row>> {
+        if stale_reads() {
+            return self.before.get(key);
+        }
+        self.shown.get(key)
     }
 
     /// The process is gone, and with it what was not saved; or all of it.

@@ -16,10 +16,12 @@ use a4co_journal::sim_disk::{SimDisk, SimFault};
 use crate::audit::Audit;
 use crate::clients::Clients;
 use crate::cluster::{Cluster, ClusterEvent};
+use crate::coverage::Strike;
 use crate::gateway::{Gateway, Later};
 use crate::plan::{Breaks, Plan};
 use crate::process::Process;
 use crate::queue::Queue;
+use crate::reads::{Read, Reads};
 use crate::store::Store;
 use crate::trace::{Node, Trace};
 use crate::verdict::{Failure, safety};
@@ -86,6 +88,8 @@ pub(crate) enum Event {
     Settle,
     /// Something that only a cluster has.
     Cluster(ClusterEvent),
+    /// Somebody reads. It is not counted as an event.
+    Read(Read),
 }
 
 /// A call on its way.
@@ -117,6 +121,7 @@ pub(crate) struct World<'p> {
     /// Orders with a call under way, as this process knows.
     pub(crate) calling: BTreeSet<OrderId>,
     pub(crate) clients: Clients,
+    pub(crate) reads: Reads,
     /// The wall clock against simulated time, in ms.
     pub(crate) skew_ms: i64,
     pub(crate) outage_until_us: u64,
@@ -193,6 +198,7 @@ impl<'p> World<'p> {
             calls_made: 0,
             calling: BTreeSet::new(),
             clients: Clients::new(plan),
+            reads: Reads::default(),
             skew_ms: 0,
             outage_until_us: 0,
             is_healed: false,
@@ -215,6 +221,7 @@ impl<'p> World<'p> {
             }
         }
         world.schedule(plan.knobs.heal_at_ms * 1000, Event::Heal);
+        world.schedule_reads();
         world
     }
 
@@ -271,7 +278,7 @@ impl<'p> World<'p> {
     fn run_events(&mut self) -> Result<(), Failure> {
         while let Some((at_us, event)) = self.queue.pop() {
             self.now_us = at_us;
-            self.stats.events += 1;
+            self.stats.events += u64::from(!matches!(event, Event::Read(_)));
             if self.stats.events > EVENTS_MAX {
                 return Err(crate::verdict::liveness(
                     "comes_to_an_end",
@@ -322,6 +329,7 @@ impl<'p> World<'p> {
             Event::Heal => self.on_heal(),
             Event::Settle => return self.on_settle(),
             Event::Cluster(event) => return self.happen_in_cluster(event),
+            Event::Read(read) => self.on_read(read)?,
         }
         Ok(false)
     }
@@ -340,6 +348,9 @@ impl<'p> World<'p> {
         self.note(Node::Fault, "strikes", [u64::from(number), 0], || {
             format!("{:?}", fault.breaks)
         });
+        if let Some(strike) = fault.breaks.strike() {
+            self.audit.ledger.strike(strike);
+        }
         match fault.breaks {
             Breaks::Crash { steps, power } => {
                 self.dies_at = Some((self.steps + u64::from(steps), power));
@@ -398,6 +409,7 @@ impl<'p> World<'p> {
         self.note(Node::Fault, "end", [0, 0], || {
             "all faults end; everything must come to its end".into()
         });
+        self.audit.ledger.strike(Strike::Healed);
         self.gateway.is_healed = true;
         self.outage_until_us = 0;
         self.dies_at = None;

@@ -22,6 +22,7 @@ use a4co_core::time::Timestamp;
 
 use self::money::{answered, order_cell, recalled};
 use super::Rows;
+use crate::coverage::{Cells, Strike};
 use crate::gateway::Gateway;
 use crate::verdict::{Checked, Failure, safety};
 
@@ -153,8 +154,9 @@ pub struct Ledger {
     pub adjusted: BTreeMap<Arc<str>, u32>,
     needs: Vec<(OrderId, Needs)>,
     last_at: [Timestamp; 3],
-    /// Pairs of (state of a saga, what happened to it): what has been reached.
-    pub cells: BTreeSet<(u8, u8)>,
+    /// What has been reached.
+    pub cells: Cells,
+    last_strike: Strike,
 }
 
 fn wrong(check: &'static str, order_id: OrderId, why: impl AsRef<str>) -> Failure {
@@ -175,7 +177,8 @@ impl Ledger {
             adjusted: BTreeMap::new(),
             needs: Vec::new(),
             last_at: [Timestamp::UNIX_EPOCH; 3],
-            cells: BTreeSet::new(),
+            cells: Cells::default(),
+            last_strike: Strike::Nothing,
         }
     }
 
@@ -200,6 +203,17 @@ impl Ledger {
             self.check_needs(order_id, needs, gateway)?;
         }
         Ok(())
+    }
+
+    /// Something has gone wrong. Once all faults have ended, nothing does any more.
+    pub(crate) fn strike(&mut self, strike: Strike) {
+        if self.last_strike != Strike::Healed {
+            self.last_strike = strike;
+        }
+    }
+
+    fn reach(&mut self, stage: Stage, event: u8) {
+        self.cells.insert(stage as u8, event, self.last_strike);
     }
 
     /// When the newest event was decided.
@@ -246,8 +260,7 @@ impl Ledger {
         let settings = self.settings.clone();
         let stage = self.case(order_id).stage;
         let illegal = |what: &str| wrong("model_saga", order_id, format!("{what} in {stage:?}"));
-        self.cells
-            .insert((stage as u8, order_cell(&recorded.event)));
+        self.reach(stage, order_cell(&recorded.event));
         match &recorded.event {
             OrderEvent::OrderCreated {
                 order, deadline_at, ..

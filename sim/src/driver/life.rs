@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use a4co_core::embedded::EmbeddedHost;
 use a4co_core::invariants::Phase;
+use a4co_core::order::OrderStatus;
 use a4co_driver::driver::Reach;
 use a4co_driver::{Driver, Stopped};
 use a4co_journal::sim_disk::{SimDisk, SimFault};
@@ -16,6 +17,7 @@ use super::ports::{SimClock, SimGateway, SimLog, SimObserver, SimRows};
 use super::swarm::Blow;
 use super::world::{Life, World, with};
 use super::{calls, clients, slots};
+use crate::coverage::Strike;
 use crate::finish::unended;
 use crate::plan::{Action, Ask, Breaks};
 use crate::recovery::{check_log, doubt, replay};
@@ -152,11 +154,15 @@ async fn bury(handle: &Handle, running: Running) -> Checked {
     let is_full = with(|world| world.life.as_ref().is_some_and(|life| life.is_full));
     let fetches = with(|world| world.life.as_ref().map_or(0, |life| life.fetches));
     let state = stopped.host.snapshot();
-    if state.is_none() && !is_full && fetches == 0 {
-        return Err(safety(
-            "stop_finishes_what_it_took",
-            "something was decided and not made durable",
-        ));
+    let lost = if is_full {
+        "a record found no room, and the stop is said to be in good order"
+    } else if state.is_none() && fetches == 0 {
+        "something was decided and not made durable"
+    } else {
+        ""
+    };
+    if !lost.is_empty() {
+        return Err(safety("stop_finishes_what_it_took", lost));
     }
     if let Some(state) = state {
         with(|world| world.audit.same_state(&state, "the stopped engine"))?;
@@ -383,6 +389,7 @@ async fn stop(handle: &Handle, mut running: Running, killed_after_us: Option<u64
 async fn end(handle: &Handle, mut running: Option<Running>) -> Checked {
     let bound = with(|world| {
         world.is_healed = true;
+        world.audit.ledger.strike(Strike::Healed);
         world.gateway.is_healed = true;
         world.outage_until_us = 0;
         world.dies_at = None;
@@ -407,18 +414,18 @@ async fn end(handle: &Handle, mut running: Option<Running>) -> Checked {
         lines: vec![(PROBE, 1, 100)],
         hold_ms: None,
     };
-    for (number, key, ask) in [(PROBE, None, define), (PROBE + 1, Some(PROBE), create)] {
-        with(|world| world.clients_at_work += 1);
-        world_node().spawn(clients::run(
-            number,
-            Action {
-                at_ms: u64::from(number - PROBE) * 3_000,
-                key,
-                retries: 10_000,
-                ask,
-            },
-        ));
-    }
+    let action = |key, ask| Action {
+        at_ms: 0,
+        key,
+        retries: 10_000,
+        ask,
+    };
+    let (define, create) = (action(None, define), action(Some(PROBE), create));
+    with(|world| world.clients_at_work += 2);
+    world_node().spawn(async move {
+        clients::run(PROBE, define).await;
+        clients::run(PROBE + 1, create).await;
+    });
     let began_us = with(World::now_us);
     let mut nap = LOOK;
     loop {
@@ -436,6 +443,7 @@ async fn end(handle: &Handle, mut running: Option<Running>) -> Checked {
         nap = (nap * 5 / 4).min(Duration::from_secs(20));
     }
     rest()?;
+    with(last_order_is_confirmed)?;
     let Some(running) = running else {
         return Err(liveness("every_saga_ends", "no process runs"));
     };
@@ -446,6 +454,17 @@ async fn end(handle: &Handle, mut running: Option<Running>) -> Checked {
         || Err(safety("journal_opens_after_crash", "at the end")),
         |_| rest(),
     )
+}
+
+/// Nothing was in its way any more.
+fn last_order_is_confirmed(world: &mut World) -> Checked {
+    let placed = world.order_ids.get(&PROBE).copied();
+    let status = placed.and_then(|order_id| Some(world.audit.order(order_id)?.status));
+    if status == Some(OrderStatus::Confirmed) || !world.plan.plan.knobs.gives_orders_time(0) {
+        return Ok(());
+    }
+    let why = format!("the last order, {placed:?}, is {status:?}");
+    Err(liveness("healthy_order_completes", why))
 }
 
 /// A capture that nobody knows of is reported again.

@@ -104,6 +104,16 @@ fn blows(seed: u64, span_us: u64) -> Vec<(u64, Blow)> {
             for_ms: rng.between(1, span_us / 1_000),
         })
     });
+    // Asked to stop while a record has no room.
+    for (at_us, blow) in blows.clone() {
+        if let Blow::Breaks(Breaks::DiskFull { for_ms, .. }) = blow
+            && rng.chance(500)
+        {
+            let killed_after_us = None;
+            let later_us = rng.below(rng.clone().pick(&[1_000, for_ms * 1_000]));
+            blows.push((at_us + later_us, Blow::Stop { killed_after_us }));
+        }
+    }
     blows.sort_by_key(|(at_us, _)| *at_us);
     blows
 }

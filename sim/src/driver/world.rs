@@ -17,6 +17,7 @@ use super::calls::OpenCall;
 use super::slots::{Slot, Watching};
 use super::swarm::DriverPlan;
 use crate::audit::Audit;
+use crate::coverage::Strike;
 use crate::gateway::Gateway;
 use crate::plan::{Action, Ask};
 use crate::rng::{Rng, Stream};
@@ -264,6 +265,7 @@ impl World {
     /// What an end of the process, of whatever kind, leaves.
     pub(super) fn after_death(&mut self, power: bool) {
         self.stats.crashes += 1;
+        self.audit.ledger.strike(Strike::of_death(power));
         self.dies_at = None;
         self.disk_is_armed = false;
         let mut rng = self.fork(Stream::Crash, &[u64::from(self.lives), self.stats.crashes]);

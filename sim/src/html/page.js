@@ -3,10 +3,19 @@
 // those in sight exist.
 const D = JSON.parse(document.getElementById('data').textContent);
 const $ = id => document.getElementById(id);
-const LANES = ['clients', 'engine', 'journal', 'store', 'gateway', 'clocks, faults'];
-const H = 24, GAP = 66, LEFT = 96, X = lane => 36 + lane * GAP;
+const LANES = ['clients', 'engine', 'journal', 'store', 'gateway', 'faults'];
+const H = 24, GAP = 46, LEFT = 90, X = lane => 24 + lane * GAP;
 const HOME = {client: 0, operator: 0, net: 1, engine: 1, journal: 2, store: 3, gateway: 4, disk: 2, clock: 5, fault: 5, checker: 5};
 const short = id => id.slice(0, 8);
+const ENDED = /COMPLETED|COMPENSATED|FAILED/;
+/** A line's text as a row has room for it: an id by its first digits, and not that of the one order shown. */
+const brief = l => {
+  let text = l.text.replace(/(?:OrderId\()?\b([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\)?/g, '$1');
+  if (order) text = text.replaceAll(`(${short(order)})`, '').replaceAll(` of order ${short(order)}`, '').replaceAll(`Create(${short(order)})`, 'Create').replaceAll(short(order), 'it');
+  return text;
+};
+/** Where the one order shown stands after this line, of what has changed in it. */
+const state = l => order ? l.changes.filter(c => c.order === order && c.isNew).map(c => (c.kind === 'order' ? '' : c.kind + ' ') + c.state) : [];
 const el = (tag, cls, text) => {
   const it = document.createElement(tag);
   if (cls) it.className = cls;
@@ -35,9 +44,11 @@ function arrow(l) {
   const home = HOME[l.node] ?? 5;
   return [home, home, false];
 }
-// Bands, from the first line to the last.
+// What has changed, and bands, from the first line to the last.
 let band = {};
+const stands = new Map();
 for (const l of D.lines) {
+  for (const c of l.changes) { const id = c.kind + c.id; c.isNew = stands.get(id) !== c.state; stands.set(id, c.state); }
   const k = l.node + ' ' + l.what;
   if (k === 'fault dies') band.down = true;
   if (k === 'engine starts') delete band.down;
@@ -64,7 +75,7 @@ function filter() {
   shown = D.lines.filter(l => {
     if (journal !== null && !l.events.some(e => e.journal === journal && (!order || !e.order || e.order === order))) return false;
     // What concerns no single order (crashes, faults) concerns all of them.
-    if (order && !l.bad && l.about.length ? !l.about.includes(order) : order && !l.bad && !['fault', 'checker', 'disk'].includes(l.node) && l.what !== 'opens') return false;
+    if (order && !l.bad && l.about.length ? !l.about.includes(order) : order && !l.bad && !['fault', 'checker', 'disk'].includes(l.node) && !['opens', 'starts'].includes(l.what)) return false;
     return !words || (l.node + ' ' + l.what + ' ' + l.text).toLowerCase().includes(words);
   });
   $('count').textContent = shown.length + ' of ' + D.lines.length + ' lines';
@@ -76,7 +87,7 @@ function filter() {
 const NS = 'http' + '://www.w3.org/2000/svg';
 function picture(l) {
   const svg = document.createElementNS(NS, 'svg');
-  svg.setAttribute('width', X(5) + 40); svg.setAttribute('height', H);
+  svg.setAttribute('width', X(5) + 28); svg.setAttribute('height', H);
   const add = (tag, of) => { const it = document.createElementNS(NS, tag); for (const k in of) it.setAttribute(k, of[k]); svg.append(it); };
   LANES.forEach((_, n) => add('line', {x1: X(n), x2: X(n), y1: 0, y2: H, stroke: 'var(--lane)'}));
   const [from, to, lost] = arrow(l), colour = l.bad || lost ? 'var(--bad)' : 'var(--arrow)';
@@ -94,8 +105,8 @@ function draw() {
     const l = shown[n], row = el('div', 'row ' + l.band + (n === cursor ? ' on' : '') + (l.bad ? ' bad' : ''));
     row.style.top = n * H + 'px';
     const events = journal === null ? [] : l.events.filter(e => e.journal === journal);
-    const text = journal === null ? `${l.node} ${l.what}  ${l.text}` : events.map(e => `#${e.sequence} ${e.name}`).join('  ');
-    row.append(el('span', 't', (l.at_us / 1e6).toFixed(6)), picture(l), el('span', 'x', text));
+    const text = journal === null ? (l.what === 'durable' ? '' : `${l.node} ${l.what}  `) + brief(l) : events.map(e => `#${e.sequence} ${e.name}`).join('  ');
+    row.append(el('span', 't', (l.at_us / 1e6).toFixed(6)), picture(l), ...state(l).map(it => el('span', 's', it)), el('span', 'x', text));
     row.title = l.text; row.onclick = () => pick(n); rows.push(row);
   }
   $('space').replaceChildren(...rows);
@@ -121,6 +132,7 @@ const PLAIN = {
 };
 $('head').className = failure ? 'failed' : 'passed';
 $('title').textContent = failure ? `${failure.kind.toUpperCase()}: ${failure.check} at ${(failure.at_us / 1e6).toFixed(6)} s` : 'Passed: no check failed';
+$('means').textContent = failure && failure.meaning ? failure.meaning[0].toUpperCase() + failure.meaning.slice(1) + '.' : '';
 $('why').textContent = failure ? failure.detail : '';
 $('plain').textContent = failure ? PLAIN[failure.kind] : D.summary;
 $('how').textContent = `${D.how} · digest ${D.digest} · again: `;
@@ -132,6 +144,7 @@ const all = el('div', 'order', 'all orders'); all.onclick = () => choose(null); 
 for (const o of D.orders) {
   const it = el('div', 'order' + (o === named ? ' named' : '')); it.dataset.id = o.id;
   it.append(el('b', '', short(o.id)), ` ${o.number !== null ? 'order ' + o.number : o.is_last ? 'the last, after all faults' : ''}`, el('div', 'dim', o.saga ? `${o.status}, saga ${o.saga}; payment ${o.payment ?? 'none'}; stock ${o.reservation ?? 'none'}; gateway ${o.gateway}` : `not durable; gateway ${o.gateway}`));
+  if (o.saga && !ENDED.test(o.saga)) it.append(el('i', '', 'has not ended'));
   it.onclick = () => choose(o.id); $('orders').append(it);
 }
 function jump() { const n = shown.findIndex(l => l.bad); if (n >= 0) pick(n); else draw(); }

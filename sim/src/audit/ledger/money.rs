@@ -10,6 +10,7 @@ use a4co_core::row::{AnswerRecord, Row, RowKey};
 
 use super::{Hold, Ledger, Needs, RefundState, Stage, Units, wrong};
 use crate::audit::Rows;
+use crate::coverage::{INVENTORY, PAYMENT};
 use crate::gateway::{Charge, Gateway};
 use crate::verdict::{Checked, safety};
 
@@ -29,7 +30,7 @@ impl Ledger {
         let charge = gateway.charge(order_id);
         let is_wild = gateway.is_wild(order_id);
         let (stage, cell) = (self.case(order_id).stage, payment_cell(&recorded.event));
-        self.cells.insert((stage as u8, cell));
+        self.reach(stage, cell);
         let lie = |why: &str| {
             let why = format!("{why}; at the gateway it is {charge:?}");
             Err(wrong("model_money", order_id, why))
@@ -329,44 +330,46 @@ pub(super) const fn order_cell(event: &OrderEvent) -> u8 {
 }
 
 pub(super) const fn inventory_cell(event: &InventoryEvent) -> u8 {
-    20 + match event {
-        InventoryEvent::ProductDefined { .. } => 0,
-        InventoryEvent::StockAdjusted { .. } => 1,
-        InventoryEvent::InventoryReserved { .. } => 2,
-        InventoryEvent::InventoryOutOfStock { .. } => 3,
-        InventoryEvent::ReservationExtended { .. } => 4,
-        InventoryEvent::InventoryCommitted { retaken: false, .. } => 5,
-        InventoryEvent::InventoryCommitted { retaken: true, .. } => 6,
-        InventoryEvent::InventoryCommitRefused { .. } => 7,
-        InventoryEvent::InventoryReleased { .. } => 8,
-        InventoryEvent::InventoryExpired { .. } => 9,
-        InventoryEvent::Answered(_) => 10,
-        InventoryEvent::Recalled(_) => 11,
-    }
+    INVENTORY
+        + match event {
+            InventoryEvent::ProductDefined { .. } => 0,
+            InventoryEvent::StockAdjusted { .. } => 1,
+            InventoryEvent::InventoryReserved { .. } => 2,
+            InventoryEvent::InventoryOutOfStock { .. } => 3,
+            InventoryEvent::ReservationExtended { .. } => 4,
+            InventoryEvent::InventoryCommitted { retaken: false, .. } => 5,
+            InventoryEvent::InventoryCommitted { retaken: true, .. } => 6,
+            InventoryEvent::InventoryCommitRefused { .. } => 7,
+            InventoryEvent::InventoryReleased { .. } => 8,
+            InventoryEvent::InventoryExpired { .. } => 9,
+            InventoryEvent::Answered(_) => 10,
+            InventoryEvent::Recalled(_) => 11,
+        }
 }
 
 const fn payment_cell(event: &PaymentEvent) -> u8 {
-    40 + match event {
-        PaymentEvent::PaymentProcessing { .. } => 0,
-        PaymentEvent::PaymentAttempted { .. } => 1,
-        PaymentEvent::PaymentSucceeded { .. } => 2,
-        PaymentEvent::PaymentFailed { .. } => 3,
-        PaymentEvent::PaymentCancelRequested { .. } => 4,
-        PaymentEvent::PaymentUndoRequested { .. } => 5,
-        PaymentEvent::PaymentCancelled {
-            forestalled: None, ..
-        } => 6,
-        PaymentEvent::PaymentCancelled { .. } => 7,
-        PaymentEvent::PaymentCapturedLate { .. } => 8,
-        PaymentEvent::RefundRequested { .. } => 9,
-        PaymentEvent::PaymentRefunded { .. } => 10,
-        PaymentEvent::RefundFailed { .. } => 11,
-        PaymentEvent::PaymentParked { .. } => 12,
-        PaymentEvent::PaymentRetried { .. } => 13,
-        PaymentEvent::Answered(_) => 14,
-        PaymentEvent::Recalled(_) => 15,
-        PaymentEvent::PaymentActionRequired { .. } => 16,
-        PaymentEvent::PaymentAuthorised { .. } => 17,
-        PaymentEvent::PaymentCaptureRequested { .. } => 18,
-    }
+    PAYMENT
+        + match event {
+            PaymentEvent::PaymentProcessing { .. } => 0,
+            PaymentEvent::PaymentAttempted { .. } => 1,
+            PaymentEvent::PaymentSucceeded { .. } => 2,
+            PaymentEvent::PaymentFailed { .. } => 3,
+            PaymentEvent::PaymentCancelRequested { .. } => 4,
+            PaymentEvent::PaymentUndoRequested { .. } => 5,
+            PaymentEvent::PaymentCancelled {
+                forestalled: None, ..
+            } => 6,
+            PaymentEvent::PaymentCancelled { .. } => 7,
+            PaymentEvent::PaymentCapturedLate { .. } => 8,
+            PaymentEvent::RefundRequested { .. } => 9,
+            PaymentEvent::PaymentRefunded { .. } => 10,
+            PaymentEvent::RefundFailed { .. } => 11,
+            PaymentEvent::PaymentParked { .. } => 12,
+            PaymentEvent::PaymentRetried { .. } => 13,
+            PaymentEvent::Answered(_) => 14,
+            PaymentEvent::Recalled(_) => 15,
+            PaymentEvent::PaymentActionRequired { .. } => 16,
+            PaymentEvent::PaymentAuthorised { .. } => 17,
+            PaymentEvent::PaymentCaptureRequested { .. } => 18,
+        }
 }

@@ -23,8 +23,7 @@ impl Ledger {
         let max_hold = self.settings.hold_ms.get();
         if let Some(order_id) = recorded.event.order_id() {
             let stage = self.case(order_id).stage;
-            self.cells
-                .insert((stage as u8, inventory_cell(&recorded.event)));
+            self.reach(stage, inventory_cell(&recorded.event));
         }
         match &recorded.event {
             InventoryEvent::ProductDefined { product_id, .. } => {
