@@ -162,16 +162,43 @@ impl NatsServer {
     /// # Panics
     /// When the server does not take them.
     pub fn publish(&self, subject: &str, payload: &[u8]) {
+        let sent = self.send("{\"verbose\":false}", subject, payload);
+        sent.expect("a message that the server takes");
+    }
+
+    /// The same, as somebody.
+    ///
+    /// # Errors
+    /// What the server has against it.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub fn try_publish(
+        &self,
+        user: &str,
+        password: &str,
+        subject: &str,
+        payload: &[u8],
+    ) -> Result<(), String> {
+        let options = serde_json::json!({ "verbose": false, "user": user, "pass": password });
+        self.send(&options.to_string(), subject, payload)
+    }
+
+    fn send(&self, options: &str, subject: &str, payload: &[u8]) -> Result<(), String> {
         let mut line = TcpStream::connect(("127.0.0.1", self.port)).expect("connected");
-        let head = format!(
-            "CONNECT {{\"verbose\":false}}\r\nPUB {subject} {}\r\n",
-            payload.len()
-        );
+        let head = format!("CONNECT {options}\r\nPUB {subject} {}\r\n", payload.len());
         let message = [head.as_bytes(), payload, b"\r\nPING\r\n"].concat();
         line.write_all(&message).expect("sent");
         let mut heard = Vec::new();
         let mut some = [0; 4096];
-        while !String::from_utf8_lossy(&heard).contains("PONG") {
+        loop {
+            let told = String::from_utf8_lossy(&heard);
+            if let Some((_, error)) = told.split_once("-ERR ") {
+                return Err(error.to_owned());
+            }
+            if told.contains("PONG") {
+                return Ok(());
+            }
             let length = line.read(&mut some).expect("an answer");
             assert!(length > 0, "the NATS server closed the connection");
             heard.extend_from_slice(&some[..length]);

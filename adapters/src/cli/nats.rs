@@ -7,7 +7,7 @@ use serde::Serialize;
 use tokio::runtime::Runtime;
 
 use super::{ConfigFlags, EventsCommand, Exit, NatsCommand, StatusFlags, complain, load, show};
-use crate::config::NatsSettings;
+use crate::config::{Config, GatewayChoice};
 use crate::events::{Body, PublicEvent, PublicStream};
 use crate::nats::{self, Connected, Consumed, JournalError, NatsConfig, NatsError};
 
@@ -22,8 +22,12 @@ pub fn run_nats(command: &NatsCommand, file: Option<&Path>, as_json: bool) -> Ex
         NatsCommand::Setup { check, settings } => (check, settings),
         NatsCommand::Status(flags) => return status(flags, file, as_json),
     };
-    with_nats(settings, file, async |nats, settings| {
-        let wanted = nats::wanted(settings.access.replicas);
+    with_nats(settings, file, async |nats, config| {
+        let replicas = config.nats.access.replicas;
+        let mut wanted = nats::wanted(replicas);
+        if config.gateway == GatewayChoice::Sandbox {
+            wanted.push(nats::sandbox_books(replicas));
+        }
         let reports = nats::set_up(nats, &wanted, !check).await?;
         if as_json {
             let text = serde_json::to_string(&reports).unwrap_or_default();
@@ -46,8 +50,8 @@ fn status(flags: &StatusFlags, file: Option<&Path>, as_json: bool) -> Exit {
         given: flags.nats.given.clone(),
     };
     let mut exit = Exit::Failed;
-    let ran = with_nats(&settings, file, async |nats, settings| {
-        let silent = nats::silent_after(settings.lease);
+    let ran = with_nats(&settings, file, async |nats, config| {
+        let silent = nats::silent_after(config.nats.lease);
         let status = nats::status(nats, silent, &flags.monitor).await?;
         if status.is_led() {
             exit = Exit::Done;
@@ -164,21 +168,21 @@ fn print(event: &PublicEvent) {
 pub(super) fn with_nats(
     flags: &ConfigFlags,
     file: Option<&Path>,
-    run: impl AsyncFnOnce(&Connected, &NatsSettings) -> Result<(), NatsError>,
+    run: impl AsyncFnOnce(&Connected, &Config) -> Result<(), NatsError>,
 ) -> Exit {
-    let settings = match load(flags, file) {
-        Ok(effective) => effective.config.nats,
+    let config = match load(flags, file) {
+        Ok(effective) => effective.config,
         Err(error) => {
             complain(&error.to_string());
             return Exit::Usage;
         }
     };
-    let Some(config) = settings.any() else {
+    let Some(servers) = config.nats.any() else {
         complain(NAME_THE_SERVERS);
         return Exit::Usage;
     };
-    on_servers(&config, |runtime, nats| {
-        match runtime.block_on(run(nats, &settings)) {
+    on_servers(&servers, |runtime, nats| {
+        match runtime.block_on(run(nats, &config)) {
             Ok(()) => Exit::Done,
             Err(error) => failed(&error.into()),
         }

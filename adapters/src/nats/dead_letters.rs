@@ -84,7 +84,11 @@ mod tests {
         let registry = Registry::new();
         let metric = DeadLetters::register(&registry).unwrap();
         assert!(registry.gather().is_empty());
-        let shown = || registry.gather()[0].get_metric()[0].get_counter().get_value();
+        let shown = || {
+            registry.gather()[0].get_metric()[0]
+                .get_counter()
+                .get_value()
+        };
         metric.set(0);
         assert_eq!(shown(), 0.0);
         metric.set(3);

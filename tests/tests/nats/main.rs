@@ -1,5 +1,6 @@
 //! End-to-end tests against real NATS servers: each test has one of its own.
 
+mod access;
 mod cluster;
 mod events;
 mod faults;

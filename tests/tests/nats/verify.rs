@@ -9,6 +9,8 @@ use a4co_core::inventory::{InventoryEvent, ReleaseReason};
 use a4co_core::record::{self, Cursors, Frame};
 use a4co_core::replicated::{AppendId, Content, Entry, Epoch, HostId};
 use a4co_core::time::Timestamp;
+use a4co_tests::Options;
+use a4co_tests::cluster::{Buyers, stock};
 use a4co_tests::nats::NatsServer;
 use a4co_tests::server::run;
 use serde_json::Value;
@@ -237,5 +239,51 @@ fn an_effect_whose_cause_is_lost_is_named() {
     assert!(
         detail.contains("acknowledged messages are lost"),
         "{detail}"
+    );
+}
+
+#[test]
+fn a_cluster_that_runs_is_clean_at_every_look_also_when_a_leader_is_killed() {
+    let nats = NatsServer::start(&[]);
+    let url = nats.url();
+    let options = || {
+        let options = Options::new().flag("--nats", &url);
+        options
+            .flag("--lease", "2s")
+            .flag("--sandbox-jitter", "5ms")
+    };
+    let servers = [options().start(), options().start()];
+    stock(&servers, "cup", 1_000_000);
+    let addresses = [servers[0].address(), servers[1].address()];
+    let [first, _second] = servers;
+    let buyers = Buyers::start(4, "cup", &addresses);
+    buyers.expect_more(20);
+    let look = || {
+        let looked = run(&["--json", "verify", "--nats", &url]);
+        let report: Value = serde_json::from_slice(&looked.stdout).expect("one JSON object");
+        assert_eq!(looked.status.code(), Some(0), "{report}");
+        report["events"]["order"].as_u64().expect("a count")
+    };
+    let mut events = 0;
+    for _ in 0..4 {
+        let more = look();
+        assert!(more >= events);
+        events = more;
+        buyers.expect_more(10);
+    }
+    first.kill();
+    buyers.find(&addresses[1..]);
+    assert!(look() >= events);
+    buyers.expect_more(10);
+    assert!(look() > events);
+    let acknowledged = buyers.stop();
+    let report = run(&["--json", "verify", "--nats", &url]);
+    let report: Value = serde_json::from_slice(&report.stdout).expect("one JSON object");
+    let orders = report["orders"].as_object().expect("counts");
+    let orders: u64 = orders.values().filter_map(Value::as_u64).sum();
+    assert_eq!(orders, acknowledged.len() as u64, "{report}");
+    assert!(
+        report["journals"][0]["claims"].as_u64() >= Some(2),
+        "{report}"
     );
 }
