@@ -197,6 +197,18 @@ pub fn stock(servers: &[Server], product: &str, units: u64) {
     }
 }
 
+/// Fails unless `a4co verify` finds nothing wrong in the journals on these servers.
+///
+/// # Panics
+/// When it does.
+#[track_caller]
+pub fn expect_verified(url: &str) {
+    let verified = crate::server::run(&["verify", "--nats", url]);
+    let said = [verified.stdout.as_slice(), &verified.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert_eq!(verified.status.code(), Some(0), "{said}");
+}
+
 /// Does this process decide for the participant?
 ///
 /// # Panics

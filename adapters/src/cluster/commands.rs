@@ -92,7 +92,11 @@ impl Router {
     /// `None`: not here, and it changed nothing.
     async fn decide(&self, command: Command) -> Option<Result<Reply, SubmitError>> {
         match self.local.submit(command).await {
-            Ok(Replied { reply, .. }) => Some(Ok(reply)),
+            Ok(Replied { reply, shown }) => {
+                // The loop tells the standings a moment after the reply.
+                self.know(shown);
+                Some(Ok(reply))
+            }
             Err(ReplicaSubmitError::Refused(Refusal::NotLeader { .. })) => None,
             Err(ReplicaSubmitError::Refused(Refusal::OutcomeUnknown)) => {
                 Some(Err(SubmitError::OutcomeUnknown))

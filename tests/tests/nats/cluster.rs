@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use a4co_tests::cluster::{Buyers, Wire, expect_kept, leads, stock};
+use a4co_tests::cluster::{Buyers, Wire, expect_kept, expect_verified, leads, stock};
 use a4co_tests::nats::NatsServer;
 use a4co_tests::server::run;
 use a4co_tests::shop::{self, expect_end};
@@ -116,6 +116,7 @@ fn one_process_for_each_role_and_any_of_them_answers() {
     assert_eq!(refunded.status, 200, "{refunded:?}");
     let received = BTreeMap::from([("cup".to_owned(), 20)]);
     expect_all_to_agree(&servers, &received);
+    expect_verified(&nats.url());
 }
 
 #[test]
@@ -130,7 +131,8 @@ fn a_read_that_names_a_position_sees_what_was_written_elsewhere() {
         let position = placed.headers["a4co-position"].to_str().expect("text");
         let path = format!("/api/v1/orders/{}", shop::id(&placed.json()));
         let read = reader.ask("GET", &path).header("a4co-position", position);
-        assert_eq!(read.send().status, 200);
+        let answer = read.send();
+        assert_eq!(answer.status, 200, "{position}: {answer:?}");
     }
     let client = servers[0].client();
     let ask = |position: &str| {
@@ -174,6 +176,7 @@ fn the_leader_is_killed_again_and_again_and_nothing_is_lost() {
     }
     let received = BTreeMap::from([("cup".to_owned(), 1_000_000)]);
     expect_all_to_agree(&servers, &received);
+    expect_verified(&nats.url());
 }
 
 #[test]
@@ -206,6 +209,7 @@ fn processes_are_replaced_one_after_the_other_and_no_order_waits_for_a_lease() {
     expect_kept(&servers[0].client(), &acknowledged, "cup");
     let received = BTreeMap::from([("cup".to_owned(), 1_000_000)]);
     expect_all_to_agree(&servers, &received);
+    expect_verified(&nats.url());
 }
 
 #[test]
@@ -238,6 +242,7 @@ fn a_leader_that_sleeps_beyond_its_lease_commits_nothing_when_it_wakes() {
     }
     let received = BTreeMap::from([("cup".to_owned(), 1_000_000)]);
     expect_all_to_agree(&servers, &received);
+    expect_verified(&nats.url());
 }
 
 #[test]
@@ -273,6 +278,7 @@ fn a_process_that_is_cut_off_takes_nothing_and_catches_up() {
     }
     let received = BTreeMap::from([("cup".to_owned(), 1_000_000)]);
     expect_all_to_agree(&servers, &received);
+    expect_verified(&nats.url());
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use a4co_tests::Server;
-use a4co_tests::cluster::{Buyers, expect_kept, stock};
+use a4co_tests::cluster::{Buyers, expect_kept, expect_verified, stock};
 use a4co_tests::nats::{NatsCluster, NatsServer};
 
 use crate::cluster::{addresses, expect_all_to_agree, options};
@@ -27,6 +27,7 @@ fn the_only_server_is_killed_and_comes_back() {
     }
     let received = BTreeMap::from([("cup".to_owned(), 1_000_000)]);
     expect_all_to_agree(&servers, &received);
+    expect_verified(&nats.url());
 }
 
 #[test]
@@ -58,4 +59,5 @@ fn a_cluster_of_three_loses_each_of_its_servers_once() {
     }
     let received = BTreeMap::from([("cup".to_owned(), 1_000_000)]);
     expect_all_to_agree(&servers, &received);
+    expect_verified(&nats.urls());
 }
