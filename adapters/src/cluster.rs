@@ -14,12 +14,14 @@ mod keeper;
 mod members;
 mod observe;
 mod relay;
+mod share;
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -187,6 +189,10 @@ impl Cluster {
         let known = SeenStreams::read(&folder).map_err(unusable)?;
         let (made, seen) = look_at_streams(&nats, &access, &folder, known).await?;
         let (view, kept) = open_view(&data_dir, &folder, &config)?;
+        let kept = match kept {
+            Some(kept) => kept,
+            None => start_from_the_servers(&nats, &folder, &made, &view).await,
+        };
         let clock = MonotonicClock::not_before(Timestamp::UNIX_EPOCH);
         let host_id = HostId::from_bytes(*uuid::Uuid::new_v4().as_bytes());
         let host = ReplicatedHost::new(
@@ -204,7 +210,16 @@ impl Cluster {
         let appends = told.metrics.appends();
         let journals = NatsJournals::new(nats.clone(), inlet, appends, delivered.clone()).await?;
         let every = config.storage.snapshot_every_bytes;
-        let snapshots = Keeper::start(folder.clone(), view.clone(), every, delivered)
+        let told_standings = Arc::new(OnceLock::new());
+        let share = sharing(
+            nats.clone(),
+            folder.join("shared.new"),
+            made.clone(),
+            view.clone(),
+            delivered.clone(),
+            told_standings.clone(),
+        );
+        let snapshots = Keeper::start(folder.clone(), view.clone(), every, delivered, share)
             .map_err(JoinError::Thread)?;
         let gateway = told.metrics.metered(gateway);
         let observers = Observers {
@@ -229,6 +244,8 @@ impl Cluster {
             gateway,
             queue: config.http.request_queue_len,
         });
+        // Only this once.
+        let _ = told_standings.set(reach.standings.clone());
         driver.journals().look_out(reach.standings.clone());
         let (end, ended) = oneshot::channel();
         let thread = std::thread::Builder::new()
@@ -381,9 +398,12 @@ async fn look_at_streams(
     Ok((made, seen))
 }
 
-/// The view, and a snapshot that fits it. Where the view lacks what the snapshot rests on,
-/// the journals are read from their beginning.
-fn open_view(data_dir: &Path, folder: &Path, config: &Config) -> Result<(View, Kept), JoinError> {
+/// The view, and a snapshot that fits it: none where the view lacks what it rests on.
+fn open_view(
+    data_dir: &Path,
+    folder: &Path,
+    config: &Config,
+) -> Result<(View, Option<Kept>), JoinError> {
     let options = a4co_store::Options {
         cache_bytes: config.storage.store_cache_bytes,
         free_floor_bytes: config.storage.min_free_disk_bytes / 2,
@@ -391,13 +411,105 @@ fn open_view(data_dir: &Path, folder: &Path, config: &Config) -> Result<(View, K
     };
     let opened = View::open(&store_dir(data_dir), options)?;
     let kept = read_snapshot(folder).filter(|kept| kept.published <= opened.view.applied());
-    let kept = kept.unwrap_or_else(|| {
-        if let Some(reason) = &opened.why_rebuilt {
-            tracing::info!(%reason, "the store is filled from the journals' beginning");
-        }
-        Kept::default()
-    });
+    if let (None, Some(reason)) = (&kept, &opened.why_rebuilt) {
+        tracing::info!(%reason, "the store is filled anew");
+    }
     Ok((opened.view, kept))
+}
+
+/// Fills an empty view from what another process has left on the servers; where that cannot
+/// be had, the journals are read from their beginning.
+async fn start_from_the_servers(
+    nats: &Connected,
+    folder: &Path,
+    made: &[String; 3],
+    view: &View,
+) -> Kept {
+    let path = folder.join("shared");
+    match share::download(nats, &path).await {
+        Ok(true) => {}
+        Ok(false) => return Kept::default(),
+        Err(error) => {
+            tracing::warn!(%error, "the snapshot on the servers cannot be had; the journals are read from their beginning");
+            return Kept::default();
+        }
+    }
+    let (from, made, into) = (path.clone(), made.clone(), view.clone());
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut published = into.published();
+        let snapshot = share::read(&from, &made, |rows| {
+            published += 1;
+            let _pressure = into.publish(published, rows);
+        });
+        (published, snapshot)
+    });
+    let read = reading.await;
+    if let Err(error) = std::fs::remove_file(&path) {
+        tracing::warn!(%error, "the snapshot that was fetched could not be removed");
+    }
+    match read {
+        Ok((published, Ok(snapshot))) => {
+            tracing::info!(
+                order = %snapshot.order.position.stream_sequence,
+                "started from the snapshot on the servers"
+            );
+            Kept {
+                published,
+                snapshot,
+            }
+        }
+        Ok((published, Err(error))) => {
+            tracing::warn!(%error, "the snapshot on the servers is of no use; the journals are read from their beginning");
+            Kept {
+                published,
+                ..Kept::default()
+            }
+        }
+        Err(error) => {
+            tracing::error!(%error, "reading the snapshot from the servers panicked; please report it");
+            Kept::default()
+        }
+    }
+}
+
+/// Leaves the view and a snapshot on the servers: whoever leads the order journal does, and
+/// again once the journals have grown by as much as it was large.
+fn sharing(
+    nats: Connected,
+    path: PathBuf,
+    made: [String; 3],
+    view: View,
+    delivered: Arc<AtomicU64>,
+    standings: Arc<OnceLock<Standings>>,
+) -> impl FnMut(&[u8]) + Send + 'static {
+    let runtime = Handle::current();
+    let mut due_at = 0;
+    move |state| {
+        let leads = standings
+            .get()
+            .is_some_and(|it| matches!(it.leader(ParticipantId::Order), Leader::Here(_)));
+        let now = delivered.load(Ordering::Relaxed);
+        if !leads || now < due_at {
+            return;
+        }
+        let bytes = match share::write(&path, &made, state, &view) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                tracing::warn!(%error, "the snapshot for new machines could not be written");
+                return;
+            }
+        };
+        due_at = now + bytes;
+        match runtime.block_on(share::upload(&nats, &path)) {
+            Ok(()) => tracing::info!(bytes, "left a snapshot for new machines on the servers"),
+            Err(error) => {
+                tracing::warn!(%error, "the snapshot for new machines could not be left on the servers");
+            }
+        }
+        if let Err(error) = std::fs::remove_file(&path) {
+            tracing::warn!(%error, "the snapshot that was left on the servers could not be removed here");
+        }
+    }
 }
 
 fn save_seen(folder: &Path, made: &[String; 3], seen: Positions) {

@@ -37,7 +37,7 @@ pub use self::status::{
 };
 pub(crate) use self::streams::is_missing;
 pub use self::streams::{
-    DEAD_LETTERS, Difference, LEASES, SANDBOX_BOOKS, SANDBOX_SUBJECT, StreamReport, Wanted,
-    journal_stream, journal_subject, lease_subject, public, relay_subject, sandbox_books, set_up,
-    wanted,
+    DEAD_LETTERS, Difference, LEASES, SANDBOX_BOOKS, SANDBOX_SUBJECT, SNAPSHOTS_BUCKET,
+    StreamReport, Wanted, journal_stream, journal_subject, lease_subject, public, relay_subject,
+    sandbox_books, set_up, wanted,
 };

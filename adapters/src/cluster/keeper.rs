@@ -151,6 +151,7 @@ impl Keeper {
         view: View,
         every_bytes: u64,
         delivered: Arc<AtomicU64>,
+        mut share: impl FnMut(&[u8]) + Send + 'static,
     ) -> io::Result<Self> {
         let (to_keep, inbox) = mpsc::channel::<(u64, Vec<u8>)>();
         let is_under_way = Arc::new(AtomicBool::new(false));
@@ -161,6 +162,7 @@ impl Keeper {
                     match write_snapshot(&into, published, &state) {
                         Ok(()) => {
                             tracing::debug!(published, bytes = state.len(), "snapshot");
+                            share(&state);
                         }
                         Err(error) => tracing::warn!(%error, "the snapshot could not be written"),
                     }

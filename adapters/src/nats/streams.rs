@@ -30,6 +30,9 @@ pub const DEAD_LETTERS: &str = "A4CO_DEAD_LETTERS";
 /// The stream of the key-value bucket that holds the leases.
 pub const LEASES: &str = "KV_a4co_leases";
 
+/// The bucket of the object store that holds a snapshot for new machines.
+pub const SNAPSHOTS_BUCKET: &str = "a4co_snapshots";
+
 /// The stream of the sandbox gateway's books, where processes share it.
 pub const SANDBOX_BOOKS: &str = "A4CO_SANDBOX_BOOKS";
 
@@ -176,6 +179,20 @@ pub fn wanted(replicas: usize) -> Vec<Wanted> {
             allow_rollup: true,
             allow_direct: true,
             ..base(LEASES, replicas)
+        },
+    });
+    all.push(Wanted {
+        purpose: "a snapshot, for new machines",
+        config: Config {
+            // What an object store is made of.
+            subjects: vec![
+                format!("$O.{SNAPSHOTS_BUCKET}.C.>"),
+                format!("$O.{SNAPSHOTS_BUCKET}.M.>"),
+            ],
+            discard: DiscardPolicy::New,
+            allow_rollup: true,
+            allow_direct: true,
+            ..base(&format!("OBJ_{SNAPSHOTS_BUCKET}"), replicas)
         },
     });
     all.extend(public(replicas));

@@ -55,37 +55,42 @@ impl Inspection {
     /// # Errors
     /// [`StoreError::Degraded`] or [`StoreError::Undecodable`]; the rows shown until then
     /// are as they were written.
-    pub fn rows(&self, mut show: impl FnMut(Row)) -> Result<(), StoreError> {
-        let first = keys::at(&[], Position::first_at(Timestamp::UNIX_EPOCH));
-        let mut end = keys::at(&[], Position::last_at(Timestamp::MAX));
-        end.push(0);
-        self.disk.with(FaultPoint::Read, |db| {
-            keys::ORDERS.visit(db, &first, &end, |key, value| {
-                let bundle = record::decode_bundle(key, value)?;
-                if let Some(position) = Position::from_end(key)
-                    // Where it is not, it was before it moved.
-                    && locate(db, position.order_id)? == Some(position)
-                {
-                    let boxed = |row| Row::Order(Box::new(Arc::unwrap_or_clone(row)));
-                    bundle.order.map(boxed).map(&mut show);
-                    let boxed = |row| Row::Reservation(Box::new(Arc::unwrap_or_clone(row)));
-                    bundle.reservation.map(boxed).map(&mut show);
-                    let boxed = |row| Row::Payment(Box::new(Arc::unwrap_or_clone(row)));
-                    bundle.payment.map(boxed).map(&mut show);
-                }
-                Ok(ControlFlow::Continue(()))
-            })?;
-            for entry in db.scan_prefix([keys::PRODUCT]) {
-                let (key, value) = entry?;
-                show(Row::Product(Box::new(record::decode_product(
-                    &key, &value,
-                )?)));
-            }
-            for entry in db.scan_prefix([keys::ANSWER]) {
-                let (key, value) = entry?;
-                show(Row::Answer(Box::new(record::decode_answer(&key, &value)?)));
-            }
-            Ok(())
-        })
+    pub fn rows(&self, show: impl FnMut(Row)) -> Result<(), StoreError> {
+        rows(&self.disk, show)
     }
+}
+
+/// Shows every row on the disk once; see [`Inspection::rows`].
+pub(crate) fn rows(disk: &Disk, mut show: impl FnMut(Row)) -> Result<(), StoreError> {
+    let first = keys::at(&[], Position::first_at(Timestamp::UNIX_EPOCH));
+    let mut end = keys::at(&[], Position::last_at(Timestamp::MAX));
+    end.push(0);
+    disk.with(FaultPoint::Read, |db| {
+        keys::ORDERS.visit(db, &first, &end, |key, value| {
+            let bundle = record::decode_bundle(key, value)?;
+            if let Some(position) = Position::from_end(key)
+                // Where it is not, it was before it moved.
+                && locate(db, position.order_id)? == Some(position)
+            {
+                let boxed = |row| Row::Order(Box::new(Arc::unwrap_or_clone(row)));
+                bundle.order.map(boxed).map(&mut show);
+                let boxed = |row| Row::Reservation(Box::new(Arc::unwrap_or_clone(row)));
+                bundle.reservation.map(boxed).map(&mut show);
+                let boxed = |row| Row::Payment(Box::new(Arc::unwrap_or_clone(row)));
+                bundle.payment.map(boxed).map(&mut show);
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        for entry in db.scan_prefix([keys::PRODUCT]) {
+            let (key, value) = entry?;
+            show(Row::Product(Box::new(record::decode_product(
+                &key, &value,
+            )?)));
+        }
+        for entry in db.scan_prefix([keys::ANSWER]) {
+            let (key, value) = entry?;
+            show(Row::Answer(Box::new(record::decode_answer(&key, &value)?)));
+        }
+        Ok(())
+    })
 }

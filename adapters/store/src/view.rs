@@ -19,6 +19,7 @@ use a4co_core::time::Timestamp;
 use crate::apply::{Writer, find_bundle};
 use crate::disk::Disk;
 use crate::error::{Reason, StoreError};
+use crate::inspect;
 use crate::keys;
 use crate::options::{FaultPoint, Options};
 use crate::overlay::Overlay;
@@ -322,6 +323,16 @@ impl View {
             return Err(StoreError::ClosedBehind { applied, published });
         }
         Ok(())
+    }
+
+    /// Shows every row that has been applied, each as it is or as it became meanwhile. A row
+    /// that changes during the look may be left out: look only at what is published again,
+    /// from the log, to whoever gets these. Lists go on; what is published is applied later.
+    ///
+    /// # Errors
+    /// [`StoreError::Degraded`] or [`StoreError::Undecodable`].
+    pub fn each_row(&self, show: impl FnMut(Row)) -> Result<(), StoreError> {
+        inspect::rows(&self.shared.disk, show)
     }
 
     /// How the disk part is.

@@ -362,3 +362,52 @@ fn public_events_are_published_once_and_in_order_whoever_leads() {
         );
     }
 }
+
+#[test]
+fn a_new_machine_starts_from_the_snapshot_on_the_servers() {
+    let nats = NatsServer::start(&[]);
+    let first = options(&nats.url())
+        .flag("--snapshot-every-mib", "1")
+        .start();
+    first.client().stock("cup", 1_000_000);
+    let early = first.client().order(&Order::of(&[("cup", 1)]));
+    let url = format!("http://{}", first.address());
+    until("a snapshot on the servers", || {
+        let load = [
+            "bench",
+            "--clients",
+            "16",
+            "--duration",
+            "1s",
+            "--url",
+            &url,
+        ];
+        let loaded = run(&load);
+        assert_eq!(loaded.status.code(), Some(0), "{loaded:?}");
+        let left = "left a snapshot for new machines on the servers";
+        first
+            .logged()
+            .contains(left)
+            .then_some(())
+            .ok_or_else(|| "not yet".to_owned())
+    });
+    let late = first.client().order(&Order::of(&[("cup", 1)]));
+    let second = options(&nats.url()).start();
+    assert!(
+        second
+            .logged()
+            .contains("started from the snapshot on the servers"),
+        "{}",
+        second.logged()
+    );
+    for order in [&early, &late] {
+        let shown = second.client().look(shop::id(order));
+        assert_eq!(&shown, order);
+    }
+    // It leads as well as the other did.
+    assert!(first.stop().success());
+    let order = second.client().order(&Order::of(&[("cup", 1)]));
+    expect_end(&order, "CONFIRMED", "COMPLETED");
+    second.client().expect_stock("cup", 999_997, 0, 3);
+    expect_verified(&nats.url());
+}

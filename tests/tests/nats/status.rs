@@ -36,7 +36,7 @@ fn without_streams_or_leaders_it_says_so_and_ends_with_1() {
     let nobody =
         ["order", "inventory", "payment"].map(|it| format!("nobody leads the {it} journal"));
     assert_eq!(problems(&set_up), nobody);
-    assert_eq!(set_up["streams"].as_array().map(Vec::len), Some(8));
+    assert_eq!(set_up["streams"].as_array().map(Vec::len), Some(9));
     assert_eq!(set_up["migration"], "none");
 
     nats.kill();
