@@ -44,9 +44,11 @@ use self::keeper::{Keeper, Kept, SeenStreams, read_snapshot, replica_dir};
 use self::observe::Observers;
 use crate::config::{Config, Role};
 use crate::embedded::{DiskState, MonotonicClock, ViewRows, journal_dir, store_dir};
+use crate::events::Traces;
 use crate::http::{Commands, LiveTap, Members, Positioned, Readiness};
 use crate::metrics::EngineMetrics;
 use crate::nats::{self, Connected, NatsConfig, NatsError, RelayMetrics, journal_stream};
+use crate::trace::{SagaSpans, Traced, Tracer};
 
 pub use self::members::{
     MEMBERS_SUBJECT, Member, MemberJournal, STEP_DOWN_SUBJECT, StepDownAnswer, members,
@@ -134,6 +136,8 @@ pub struct Told {
     pub disk: Arc<DiskState>,
     /// What the relay of public events counts; `None`: they are not published.
     pub relay: Option<RelayMetrics>,
+    /// Takes the spans of orders.
+    pub tracer: Tracer,
 }
 
 /// A process that has joined.
@@ -221,10 +225,17 @@ impl Cluster {
         );
         let snapshots = Keeper::start(folder.clone(), view.clone(), every, delivered, share)
             .map_err(JoinError::Thread)?;
-        let gateway = told.metrics.metered(gateway);
+        let traces = view.clone();
+        let trace_of = move |order_id| traces.order(order_id).ok()??.order.trace;
+        let gateway = Traced::of(told.metrics.metered(gateway), told.tracer.clone(), trace_of);
         let observers = Observers {
             metrics: told.metrics,
             live: told.live,
+            spans: SagaSpans::after(
+                told.tracer.clone(),
+                host.order().engine().durable_sequence(),
+            ),
+            leads_order: false,
             readiness: told.readiness.clone(),
             view: view.clone(),
             clock,
@@ -282,7 +293,10 @@ impl Cluster {
         if let Some(metrics) = told.relay {
             for journal in ParticipantId::ALL {
                 let (standings, metrics) = (reach.standings.clone(), metrics.clone());
-                let relaying = relay::run(nats.clone(), journal, standings, metrics);
+                let known = view.clone();
+                let trace_of = move |order_id| Some(known.order(order_id).ok()??.order.trace);
+                let traces = Traces::new(told.tracer.clone(), trace_of);
+                let relaying = relay::run(nats.clone(), journal, standings, metrics, traces);
                 tasks.push(tokio::spawn(relaying).abort_handle());
             }
         }

@@ -18,6 +18,7 @@ use a4co_core::time::Millis;
 use secrecy::SecretString;
 
 use crate::nats::NatsConfig;
+use crate::trace::TraceConfig;
 
 mod build;
 mod collect;
@@ -101,6 +102,8 @@ pub struct Config {
     pub stripe: StripeConfig,
     /// Logs.
     pub log: LogConfig,
+    /// Traces.
+    pub trace: TraceConfig,
     /// Journal, store and disk.
     pub storage: StorageConfig,
     /// The HTTP API.

@@ -30,6 +30,7 @@ use crate::config::StorageConfig;
 use crate::http::LiveTap;
 use crate::metrics::EngineMetrics;
 use crate::nats::RecordTap;
+use crate::trace::{SagaSpans, Traced, Tracer};
 
 pub use self::clock::MonotonicClock;
 pub use self::recover::{Recovered, StartError};
@@ -62,6 +63,8 @@ pub struct EmbeddedConfig {
     pub queue: usize,
     /// Takes each record once it is durable, where somebody wants to know.
     pub tap: Option<RecordTap>,
+    /// Takes the spans of orders.
+    pub tracer: Tracer,
 }
 
 /// Whether the disk takes what the engine writes: shared by the log, the store and those
@@ -157,7 +160,13 @@ impl Prepared {
         for participant in ParticipantId::ALL {
             metrics.leads(participant, true);
         }
-        let gateway = metrics.metered(gateway);
+        let traces = view.clone();
+        let trace_of = move |order_id| traces.order(order_id).ok()??.order.trace;
+        let gateway = Traced::of(metrics.metered(gateway), config.tracer.clone(), trace_of);
+        let spans = SagaSpans::after(
+            config.tracer.clone(),
+            engine.host.order().durable_sequence(),
+        );
         let append_s = metrics.appends().append_s;
         let log = JournalLog::start(
             engine.journal,
@@ -172,7 +181,11 @@ impl Prepared {
             log,
             rows,
             clock,
-            Observers { metrics, live },
+            Observers {
+                metrics,
+                live,
+                spans,
+            },
             gateway,
             config.queue,
         );
@@ -241,12 +254,14 @@ impl Embedded {
 struct Observers {
     metrics: EngineMetrics,
     live: LiveTap,
+    spans: SagaSpans,
 }
 
 impl Observer for Observers {
     fn committed(&mut self, sequence: u64, bytes: usize, rows: &[Row]) {
         self.metrics.committed(sequence, bytes, rows);
         self.live.committed(rows);
+        self.spans.committed(rows);
     }
 
     fn room(&mut self, has_room: bool) {

@@ -12,12 +12,14 @@
 //! ```
 
 mod project;
+mod traces;
 
 use a4co_core::ids::OrderId;
 use a4co_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::project::{project, project_entry};
+pub use self::traces::Traces;
 
 /// `ce-source` of every event.
 pub const SOURCE_PREFIX: &str = "/a4co/";

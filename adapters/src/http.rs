@@ -34,6 +34,7 @@ pub mod server;
 mod shapes;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod webhook;
 
 use std::sync::atomic::AtomicUsize;
@@ -55,6 +56,8 @@ pub use self::ports::{
 };
 pub use self::problem::{Code, FieldError, Problem};
 use crate::gateway::stripe::Stripe;
+
+use crate::trace::Tracer;
 
 /// The prefix of the API's paths.
 pub const API_PREFIX: &str = "/api/v1";
@@ -84,6 +87,8 @@ pub struct HttpSettings {
     pub listeners_max: usize,
     /// The journals are on NATS, shared with other processes.
     pub clustered: bool,
+    /// Takes the spans of requests.
+    pub tracer: Tracer,
 }
 
 impl Default for HttpSettings {
@@ -97,6 +102,7 @@ impl Default for HttpSettings {
             refund_wait: Duration::from_secs(10),
             listeners_max: 64,
             clustered: false,
+            tracer: Tracer::default(),
         }
     }
 }

@@ -15,4 +15,5 @@ pub mod nats;
 pub mod ops;
 pub mod serve;
 pub mod telemetry;
+pub mod trace;
 pub use a4co_driver::handle;

@@ -14,12 +14,14 @@ use crate::cluster::JoinError;
 use crate::config::{Config, GatewayChoice};
 use crate::demo_catalogue;
 use crate::embedded::{DiskState, Embedded, EmbeddedConfig, Recovered, ShutdownError, StartError};
+use crate::events::Traces;
 use crate::gateway::sandbox::{Sandbox, SandboxError};
 use crate::gateway::stripe::{self, Stripe, StripeError};
 use crate::http::server::{self, BindError, Drained, ServerSettings};
 use crate::http::{self, Commands, HttpSettings, HttpState, LiveTap, Ports, Readiness};
 use crate::metrics::EngineMetrics;
 use crate::nats::{RecordTap, Relay, RelayMetrics};
+use crate::trace::{TraceError, Tracer};
 
 mod clustered;
 
@@ -50,6 +52,9 @@ pub enum ServeError {
     /// No threads for the HTTP server.
     #[error("the process could not start its threads: {0}")]
     Runtime(std::io::Error),
+    /// Traces cannot be sent.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
     /// A metric was registered twice: a bug.
     #[error("the metrics could not be set up: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -81,6 +86,7 @@ pub fn serve(config: &Config, with_demo: bool) -> Result<ExitCode, ServeError> {
 
 async fn run(config: &Config, with_demo: bool) -> Result<ExitCode, ServeError> {
     let registry = prometheus::Registry::new();
+    let tracer = Tracer::start(&config.trace)?;
     let readiness = Arc::new(Readiness::default());
     let disk = Arc::new(DiskState::default());
     let metrics = EngineMetrics::new(&registry, readiness.clone())?;
@@ -93,7 +99,7 @@ async fn run(config: &Config, with_demo: bool) -> Result<ExitCode, ServeError> {
         None => (None, None),
     };
     let stripe = stripe(config, &registry)?;
-    let settings = http_settings(config, stripe.is_some());
+    let settings = http_settings(config, stripe.is_some(), &tracer);
     let state = Arc::new(HttpState::new(settings, readiness.clone(), registry)?);
     // The door is there from the start, so that probes see a process that recovers.
     let listener = server::bind(config.listen.socket_addr()).await?;
@@ -105,7 +111,7 @@ async fn run(config: &Config, with_demo: bool) -> Result<ExitCode, ServeError> {
 
     let mut end = std::pin::pin!(asked_to_end());
     let started = tokio::select! {
-        started = start_engine(config, stripe.clone(), metrics, state.live_tap(), disk.clone(), tap) => started,
+        started = start_engine(config, stripe.clone(), metrics, state.live_tap(), disk.clone(), tap, tracer.clone()) => started,
         // Recovery makes nothing durable that the next start would miss.
         () = &mut end => return Ok(ExitCode::SUCCESS),
     };
@@ -133,7 +139,10 @@ async fn run(config: &Config, with_demo: bool) -> Result<ExitCode, ServeError> {
     // Only now: the journal is there, whole, and ours.
     let relaying = relay.map(|relay| {
         let (end, ended) = oneshot::channel();
-        (end, tokio::spawn(relay.run(ended)))
+        let view = engine.view.clone();
+        let trace_of = move |order_id| Some(view.order(order_id).ok()??.order.trace);
+        let traces = Traces::new(tracer.clone(), trace_of);
+        (end, tokio::spawn(relay.run(traces, ended)))
     });
     readiness.set_ready();
     tokio::spawn(state.run_live_feed());
@@ -171,6 +180,7 @@ async fn run(config: &Config, with_demo: bool) -> Result<ExitCode, ServeError> {
         let _ = end.send(());
         let _ = relaying.await;
     }
+    let _ = tokio::task::spawn_blocking(move || tracer.stop()).await;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }
@@ -183,13 +193,14 @@ fn stripe(config: &Config, registry: &prometheus::Registry) -> Result<Option<Str
     }
 }
 
-fn http_settings(config: &Config, has_stripe: bool) -> HttpSettings {
+fn http_settings(config: &Config, has_stripe: bool, tracer: &Tracer) -> HttpSettings {
     let gateway = if has_stripe { stripe::NAME } else { "sandbox" };
     HttpSettings {
         gateway,
         // Wishes for the sandbox are for the sandbox alone.
         sandbox: !has_stripe,
         body_timeout: config.http.body_timeout,
+        tracer: tracer.clone(),
         ..HttpSettings::default()
     }
 }
@@ -218,6 +229,7 @@ async fn start_engine(
     live: LiveTap,
     disk: Arc<DiskState>,
     tap: Option<RecordTap>,
+    tracer: Tracer,
 ) -> Result<(Embedded, Recovered), ServeError> {
     let embedded = EmbeddedConfig {
         data_dir: config.data_dir.clone(),
@@ -225,6 +237,7 @@ async fn start_engine(
         storage: config.storage,
         queue: config.http.request_queue_len,
         tap,
+        tracer,
     };
     let sandbox = config.sandbox;
     let start = move || -> Result<_, ServeError> {

@@ -142,6 +142,7 @@ fn order(index: u64) -> NewOrder {
         hints: SandboxHints::default(),
         idempotency_key: None,
         fingerprint: Fingerprint::of(b"order"),
+        trace: None,
     }
 }
 

@@ -36,3 +36,4 @@ pub mod replicated;
 pub mod row;
 pub mod settings;
 pub mod time;
+pub mod trace;

@@ -17,7 +17,7 @@ use crate::row::Row;
 use crate::time::Timestamp;
 
 /// Version of the format at rest. Another number is another format, never a guess.
-pub const FORMAT_VERSION: u8 = 2;
+pub const FORMAT_VERSION: u8 = 3;
 
 /// How far a participant has read each journal; its own entry stays at zero.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -195,6 +195,7 @@ fn create(id: u8, quantity: u32, may_exist: bool) -> Command {
             hints: SandboxHints::default(),
             idempotency_key: None,
             fingerprint: Fingerprint::of(&quantity.to_le_bytes()),
+            trace: None,
         }),
     }))
 }

@@ -366,5 +366,6 @@ fn order(which: u8) -> NewOrder {
         hints: SandboxHints::default(),
         idempotency_key: None,
         fingerprint: Fingerprint::of(&[which % 3]),
+        trace: None,
     }
 }

@@ -9,6 +9,7 @@ pub mod books;
 pub mod browser;
 pub mod client;
 pub mod cluster;
+pub mod collector;
 pub mod nats;
 pub mod server;
 pub mod shop;

@@ -68,8 +68,10 @@ fn command() -> Command {
     ];
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
-        if name.starts_with("A4CO_") || name.starts_with("STRIPE_") || ours.contains(&name.as_str())
-        {
+        let is_ours = ["A4CO_", "STRIPE_", "OTEL_"]
+            .iter()
+            .any(|it| name.starts_with(it));
+        if is_ours || ours.contains(&name.as_str()) {
             command.env_remove(&name);
         }
     }

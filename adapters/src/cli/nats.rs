@@ -148,6 +148,8 @@ struct Printed<'e> {
     source: String,
     time: String,
     order_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<&'e str>,
     data: &'e Body,
 }
 
@@ -159,6 +161,7 @@ fn print(event: &PublicEvent) {
         source: event.source(),
         time: event.at.to_string(),
         order_id: event.order_id.to_string(),
+        traceparent: event.traceparent.as_deref(),
         data: &event.data,
     };
     let text = serde_json::to_string(&printed).unwrap_or_default();

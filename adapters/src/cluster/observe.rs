@@ -12,11 +12,14 @@ use a4co_store::View;
 use crate::embedded::MonotonicClock;
 use crate::http::{LiveTap, Readiness};
 use crate::metrics::EngineMetrics;
+use crate::trace::SagaSpans;
 
 /// Until the process has caught up, what it reads is history: it is not counted as news.
 pub(super) struct Observers {
     pub(super) metrics: EngineMetrics,
     pub(super) live: LiveTap,
+    pub(super) spans: SagaSpans,
+    pub(super) leads_order: bool,
     pub(super) readiness: Arc<Readiness>,
     pub(super) view: View,
     pub(super) clock: MonotonicClock,
@@ -29,8 +32,15 @@ impl ReplicaObserver for Observers {
         if self.is_caught_up {
             self.metrics.shown(rows);
             self.live.committed(rows);
+            // One process tells of an order: the one that decides it.
+            if self.leads_order {
+                self.spans.committed(rows);
+            } else {
+                self.spans.passed_over(rows);
+            }
             return;
         }
+        self.spans.passed_over(rows);
         for row in rows {
             if let Row::Order(order) = row {
                 self.newest = self.newest.max(order.created_at);
@@ -59,6 +69,9 @@ impl ReplicaObserver for Observers {
     fn role(&mut self, journal: ParticipantId, role: Role) {
         let leads = matches!(role, Role::Leader { .. });
         self.metrics.leads(journal, leads);
+        if journal == ParticipantId::Order {
+            self.leads_order = leads;
+        }
         match role {
             Role::Leader { epoch } => tracing::info!(%journal, %epoch, "leading"),
             Role::Follower => tracing::info!(%journal, "following"),

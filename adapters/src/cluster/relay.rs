@@ -13,7 +13,7 @@ use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use futures_util::{FutureExt as _, StreamExt as _};
 
-use crate::events::project_entry;
+use crate::events::{Traces, project_entry};
 use crate::nats::{
     Connected, LEASES, NatsError, RelayMetrics, journal_stream, pause, publish_all, relay_subject,
 };
@@ -33,6 +33,7 @@ pub(super) async fn run(
     journal: ParticipantId,
     standings: Standings,
     metrics: RelayMetrics,
+    mut traces: Traces,
 ) {
     let mut wait = AGAIN;
     loop {
@@ -43,7 +44,7 @@ pub(super) async fn run(
             continue;
         }
         let broken = tokio::select! {
-            relayed = relay(&nats, journal, &metrics) => relayed,
+            relayed = relay(&nats, journal, &metrics, &mut traces) => relayed,
             () = standings.wait_leader(journal, leader) => continue,
         };
         if let Err(error) = broken {
@@ -57,6 +58,7 @@ async fn relay(
     nats: &Connected,
     journal: ParticipantId,
     metrics: &RelayMetrics,
+    traces: &mut Traces,
 ) -> Result<(), NatsError> {
     let name = journal_stream(journal);
     let failed = |error: &dyn std::fmt::Display| NatsError::jetstream(&name, error);
@@ -95,7 +97,7 @@ async fn relay(
             let entry = AnyEntry::decode(journal, &message.payload);
             // The participant has stopped there as well, and has said why.
             let entry = entry.map_err(|error| failed(&error))?;
-            events.append(&mut project_entry(&entry));
+            events.append(&mut project_entry(&entry, traces));
             after = info.stream_sequence;
             entries += 1;
             if entries < BATCH_MAX {

@@ -15,6 +15,7 @@ use super::{
     Config, GatewayChoice, HttpConfig, LogConfig, NatsSettings, SandboxConfig, StorageConfig,
 };
 use crate::nats::NatsConfig;
+use crate::trace::TraceConfig;
 
 mod stripe;
 
@@ -36,6 +37,14 @@ pub(super) fn build(values: &Values, problems: &mut Vec<Problem>) -> Config {
         log: LogConfig {
             directives: read.value(&keys::LOG_LEVEL, value::log_level),
             format: read.value(&keys::LOG_FORMAT, value::log_format),
+        },
+        trace: TraceConfig {
+            endpoint: read.optional(&keys::OTLP_ENDPOINT, value::collector),
+            headers: read
+                .optional(&keys::OTLP_HEADERS, value::headers)
+                .unwrap_or_default(),
+            ratio: read.value(&keys::TRACE_RATIO, value::rate),
+            service: read.value(&keys::SERVICE_NAME, value::service),
         },
         storage: storage(&mut read),
         http: HttpConfig {

@@ -129,6 +129,15 @@ keys! {
     LOG_FORMAT: "log_format", "A4CO_LOG_FORMAT", Some("log-format"), "FORMAT", Some("auto"),
         "auto (pretty on a terminal, else json), pretty or json";
 
+    OTLP_ENDPOINT: "otlp_endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT", Some("otlp-endpoint"), "URL", None,
+        "OpenTelemetry collector that gets traces, such as http://127.0.0.1:4318; OTLP over HTTP, without TLS. Orders never wait for it. Without it there are no traces";
+    OTLP_HEADERS: "otlp_headers", "OTEL_EXPORTER_OTLP_HEADERS", None, "SECRET", None,
+        "Headers for the collector, such as x-token=abc,x-team=shop";
+    TRACE_RATIO: "trace_ratio", "OTEL_TRACES_SAMPLER_ARG", Some("trace-ratio"), "RATE", Some("1.0"),
+        "Share of traces that are kept, 0.0 to 1.0 with at most six decimals. Where the caller sent a traceparent, its decision counts";
+    SERVICE_NAME: "service_name", "OTEL_SERVICE_NAME", Some("service-name"), "NAME", Some("a4co"),
+        "Name of this service in traces, 1 to 128 printable characters";
+
     SAGA_TIMEOUT: "saga_timeout", "A4CO_SAGA_TIMEOUT", Some("saga-timeout"), "TIME", Some("5m"),
         "From an order's creation until everything is undone, 1ms to 30d";
     HOLD: "hold", "A4CO_HOLD", Some("hold"), "TIME", Some("15m"),
@@ -232,7 +241,9 @@ mod tests {
                 assert_eq!(flag.replace('-', "_"), key.name);
             }
             let plain = key.name.to_ascii_uppercase();
-            assert!(key.env == plain || key.env == format!("{ENV_PREFIX}{plain}"));
+            // Those of OpenTelemetry are everybody's.
+            let is_shared = key.env.starts_with("OTEL_");
+            assert!(is_shared || key.env == plain || key.env == format!("{ENV_PREFIX}{plain}"));
             assert!(!key.help.ends_with('.'), "{}", key.name);
         }
     }

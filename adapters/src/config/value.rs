@@ -356,6 +356,54 @@ pub(super) fn opaque(text: &str) -> Result<SecretString, Fault> {
     ))
 }
 
+/// The address of an OpenTelemetry collector, without a path.
+pub(super) fn collector(text: &str) -> Result<String, Fault> {
+    let fix = "write the collector's address, such as http://127.0.0.1:4318; one that is reached by TLS only takes a collector beside this process";
+    let uri: Result<axum::http::Uri, _> = text.parse();
+    let is_http = uri.as_ref().is_ok_and(|uri| {
+        uri.scheme_str() == Some("http") && uri.host().is_some_and(|host| !host.is_empty())
+    });
+    if is_http {
+        Ok(text.trim_end_matches('/').to_owned())
+    } else {
+        Err(Fault::new("is not an http:// address", fix))
+    }
+}
+
+/// Headers as OpenTelemetry writes them: `name=value,name=value`.
+pub(super) fn headers(text: &str) -> Result<Vec<(String, SecretString)>, Fault> {
+    let fault = || {
+        Fault::new(
+            "is not a list of headers",
+            "write name=value, with commas between several, such as x-token=abc",
+        )
+    };
+    let header = |pair: &str| {
+        let (name, value) = pair.split_once('=').ok_or_else(fault)?;
+        let (name, value) = (name.trim(), value.trim());
+        let is_name = axum::http::HeaderName::from_bytes(name.as_bytes()).is_ok();
+        let is_value = axum::http::HeaderValue::from_str(value).is_ok();
+        if is_name && is_value {
+            Ok((name.to_owned(), SecretString::from(value)))
+        } else {
+            Err(fault())
+        }
+    };
+    text.split(',').map(header).collect()
+}
+
+/// A service's name in traces.
+pub(super) fn service(text: &str) -> Result<String, Fault> {
+    let is_short = (1..=128).contains(&text.len());
+    if is_short && text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        return Ok(text.to_owned());
+    }
+    Err(Fault::new(
+        "is not 1 to 128 printable ASCII characters",
+        "write a short name, such as a4co-shop",
+    ))
+}
+
 /// A secret that begins as one of its kind does. What is wrong is told without a part of it.
 pub(super) fn secret(text: &str, prefixes: &[&str]) -> Result<SecretString, Fault> {
     let starts = prefixes.iter().any(|prefix| text.starts_with(prefix));

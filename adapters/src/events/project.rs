@@ -12,42 +12,58 @@ use a4co_core::record::{Frame, Record};
 use a4co_core::replicated::{AnyEntry, Content, Entry};
 use a4co_core::time::Timestamp;
 
-use super::{Body, Item, Kind, PublicEvent, Short};
+use super::{Body, Item, Kind, PublicEvent, Short, Traces};
 
 /// The public events of one record, those of each journal in its order.
 #[must_use]
-pub fn project(record: &Record) -> Vec<PublicEvent> {
+pub fn project(record: &Record, traces: &mut Traces) -> Vec<PublicEvent> {
     let mut events = Vec::new();
-    frame(&record.order, ParticipantId::Order, of_order, &mut events);
+    traces.begin(&record.order);
+    frame(
+        &record.order,
+        ParticipantId::Order,
+        of_order,
+        traces,
+        &mut events,
+    );
     frame(
         &record.inventory,
         ParticipantId::Inventory,
         of_inventory,
+        traces,
         &mut events,
     );
     frame(
         &record.payment,
         ParticipantId::Payment,
         of_payment,
+        traces,
         &mut events,
     );
+    traces.end(&record.order);
     events
 }
 
 /// The public events of one entry of a journal.
 #[must_use]
-pub fn project_entry(entry: &AnyEntry) -> Vec<PublicEvent> {
+pub fn project_entry(entry: &AnyEntry, traces: &mut Traces) -> Vec<PublicEvent> {
     let mut events = Vec::new();
     let out = &mut events;
     match entry {
         AnyEntry::Order(Entry { content, .. }) => {
-            framed(content, ParticipantId::Order, of_order, out);
+            if let Content::Frame(frame) = content {
+                traces.begin(frame);
+            }
+            framed(content, ParticipantId::Order, of_order, traces, out);
+            if let Content::Frame(frame) = content {
+                traces.end(frame);
+            }
         }
         AnyEntry::Inventory(Entry { content, .. }) => {
-            framed(content, ParticipantId::Inventory, of_inventory, out);
+            framed(content, ParticipantId::Inventory, of_inventory, traces, out);
         }
         AnyEntry::Payment(Entry { content, .. }) => {
-            framed(content, ParticipantId::Payment, of_payment, out);
+            framed(content, ParticipantId::Payment, of_payment, traces, out);
         }
     }
     events
@@ -57,11 +73,12 @@ fn framed<E>(
     content: &Content<E>,
     participant: ParticipantId,
     of: impl Fn(&E) -> Option<(OrderId, Kind, Body)>,
+    traces: &mut Traces,
     out: &mut Vec<PublicEvent>,
 ) {
     match content {
         Content::Claim => {}
-        Content::Frame(it) => frame(it, participant, of, out),
+        Content::Frame(it) => frame(it, participant, of, traces, out),
     }
 }
 
@@ -69,13 +86,16 @@ fn frame<E>(
     frame: &Frame<E>,
     participant: ParticipantId,
     of: impl Fn(&E) -> Option<(OrderId, Kind, Body)>,
+    traces: &mut Traces,
     out: &mut Vec<PublicEvent>,
 ) {
     let mut sequence = frame.after;
     for Recorded { at, event } in &frame.events {
         sequence = sequence.next();
         if let Some((order_id, kind, data)) = of(event) {
-            out.push(public(participant, sequence, *at, order_id, kind, data));
+            let mut event = public(participant, sequence, *at, order_id, kind, data);
+            event.traceparent = traces.of(order_id).map(|trace| trace.to_string());
+            out.push(event);
         }
     }
 }

@@ -1,10 +1,12 @@
-//! The two request headers with a meaning of their own: `Idempotency-Key` and `Prefer`.
+//! The request headers with a meaning of their own: `Idempotency-Key`, `Prefer` and
+//! `traceparent`.
 
 use std::time::Duration;
 
 use a4co_core::decider::Idempotency;
 use a4co_core::ids::{Fingerprint, IdempotencyKey};
 use a4co_core::limits::PREFER_WAIT_MS_MAX;
+use a4co_core::trace::TraceContext;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::problem::{Code, Problem};
@@ -13,6 +15,7 @@ use super::problem::{Code, Problem};
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Answer: the request had been answered before.
 pub(super) const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
@@ -39,6 +42,15 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyK
         .map_err(|_| invalid("the header Idempotency-Key must be printable ASCII".to_owned()))?;
     let key = IdempotencyKey::parse(text).map_err(|error| invalid(error.to_string()))?;
     Ok(Some(key))
+}
+
+/// The trace that the client's request belongs to. As W3C Trace Context has it, one that
+/// cannot be read, or a second one, is as none.
+pub(super) fn trace(headers: &HeaderMap) -> Option<TraceContext> {
+    let mut values = headers.get_all(TRACEPARENT).iter();
+    let value = values.next()?.to_str().ok()?;
+    let is_only = values.next().is_none();
+    is_only.then(|| TraceContext::parse(value).ok()).flatten()
 }
 
 /// The client's key with what its request meant.

@@ -12,6 +12,7 @@ use a4co_core::ids::{IdempotencyKey, OrderId};
 use a4co_core::limits::REASON_CHARS_MAX;
 use a4co_core::order::{CreateOrder, Order, OrderCommand};
 use a4co_core::rejection::Rejection;
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -30,18 +31,22 @@ use super::request::{self, PathText};
 use super::shapes::OrderShape;
 use super::{API_PREFIX, HttpState, answer, ids};
 
+use crate::trace::RequestTrace;
+
 pub(super) use self::list::list;
 
 /// `POST /orders`
 pub(super) async fn create(
     State(state): State<Arc<HttpState>>,
+    trace: Option<Extension<RequestTrace>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let body = request::body(&headers, body, state.settings.body_timeout).await?;
     let key = idempotency_key(&headers)?;
     let wait = Wait::of(&headers);
-    let request = OrderRequest::parse(&body, state.settings.sandbox)?;
+    let mut request = OrderRequest::parse(&body, state.settings.sandbox)?;
+    request.trace = trace.map(|Extension(RequestTrace(trace))| trace);
     let order_id = match &key {
         Some(key) => OrderId::from_idempotency_key(key),
         None => ids::fresh_order_id(),

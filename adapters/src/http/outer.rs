@@ -14,9 +14,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::HttpState;
 use super::ports::{Phase, PositionError};
 use super::problem::{Code, Problem};
+use super::{HttpState, trace};
 
 /// Writes the routes: each one's name in code and its path.
 macro_rules! routes {
@@ -114,11 +114,12 @@ impl Route {
 /// The middleware of every route.
 pub(super) async fn outer(
     State((state, route)): State<(Arc<HttpState>, Route)>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let started = Instant::now();
     let method = request.method().clone();
+    let span = trace::begin(&state.settings.tracer, route, &mut request);
     let response = match Admission::of(&state, route, &method, request.headers()) {
         Ok(_admitted) => match reach_position(&state, request.headers()).await {
             Ok(()) => {
@@ -131,6 +132,9 @@ pub(super) async fn outer(
         Err(problem) => problem.into_response(),
     };
     let response = as_problem(response, &method, route);
+    if let Some(span) = span {
+        span.end(&state.settings.tracer, &method, route, &response);
+    }
     let (status, took) = (response.status(), started.elapsed());
     state.metrics.record(route, &method, status, took);
     let (route, status) = (route.template(), status.as_u16());

@@ -47,6 +47,7 @@ fn rows() -> Vec<Vec<Row>> {
             hints: Default::default(),
             idempotency_key: None,
             fingerprint: a4co_core::ids::Fingerprint::of(b""),
+            trace: None,
         }),
     }));
     let mut commits = Vec::new();

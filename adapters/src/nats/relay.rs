@@ -25,7 +25,7 @@ use super::connect::{Connected, NatsConfig, connect};
 use super::publish::{RETRY_FIRST, RETRY_LONGEST, RelayMetrics, pause, publish_all};
 use super::streams;
 use crate::embedded::journal_dir;
-use crate::events::project;
+use crate::events::{Traces, project};
 
 /// Records that may wait for the relay before it has to read them from the journal.
 const TAP_RECORDS_MAX: usize = 1_024;
@@ -102,7 +102,7 @@ impl Relay {
     }
 
     /// Relays until `end` is told, then for a few seconds more what is left.
-    pub async fn run(mut self, end: oneshot::Receiver<()>) {
+    pub async fn run(mut self, mut traces: Traces, end: oneshot::Receiver<()>) {
         let (late, mut too_late) = oneshot::channel::<()>();
         let patience = tokio::spawn(async move {
             let _ = end.await;
@@ -114,21 +114,21 @@ impl Relay {
             _ = &mut too_late => tracing::warn!(
                 "public events are left to be published; the next start goes on with them"
             ),
-            Ended = self.relay() => {}
+            Ended = self.relay(&mut traces) => {}
         }
         patience.abort();
         self.save();
     }
 
-    async fn relay(&mut self) -> Ended {
+    async fn relay(&mut self, traces: &mut Traces) -> Ended {
         let nats = self.connected().await;
         // It ends with the runtime, and only looks.
         tokio::spawn(self.metrics.dead_letters.clone().watch(nats.clone()));
         loop {
-            if let Err(Ended) = self.catch_up(&nats.jetstream).await {
+            if let Err(Ended) = self.catch_up(&nats.jetstream, traces).await {
                 return Ended;
             }
-            if self.read_tap(&nats.jetstream).await.is_err() {
+            if self.read_tap(&nats.jetstream, traces).await.is_err() {
                 return Ended;
             }
         }
@@ -155,7 +155,7 @@ impl Relay {
     }
 
     /// Publishes what the journal holds after the position.
-    async fn catch_up(&mut self, jetstream: &Context) -> Result<(), Ended> {
+    async fn catch_up(&mut self, jetstream: &Context, traces: &mut Traces) -> Result<(), Ended> {
         loop {
             let (folder, after) = (journal_dir(&self.data_dir), self.position);
             let read = tokio::task::spawn_blocking(move || read_after(&folder, after)).await;
@@ -182,16 +182,16 @@ impl Relay {
                 self.position = self.position.min(batch.last);
                 return Ok(());
             }
-            self.publish(jetstream, batch.records).await;
+            self.publish(jetstream, traces, batch.records).await;
         }
     }
 
     /// Publishes what the tap brings, until something is missing in it.
-    async fn read_tap(&mut self, jetstream: &Context) -> Result<(), Ended> {
+    async fn read_tap(&mut self, jetstream: &Context, traces: &mut Traces) -> Result<(), Ended> {
         loop {
             let Some(first) = self.records.recv().await else {
                 // The engine has ended; what the tap had no room for is in the journal.
-                return match self.catch_up(jetstream).await {
+                return match self.catch_up(jetstream, traces).await {
                     Ok(()) | Err(Ended) => Err(Ended),
                 };
             };
@@ -213,7 +213,7 @@ impl Relay {
                     next = self.records.try_recv().ok();
                 }
             }
-            self.publish(jetstream, batch).await;
+            self.publish(jetstream, traces, batch).await;
             if has_gap || self.missed.swap(false, Ordering::AcqRel) {
                 return Ok(());
             }
@@ -221,11 +221,18 @@ impl Relay {
     }
 
     /// Publishes the events of these records, and moves the position behind them.
-    async fn publish(&mut self, jetstream: &Context, records: Vec<(u64, Record)>) {
+    async fn publish(
+        &mut self,
+        jetstream: &Context,
+        traces: &mut Traces,
+        records: Vec<(u64, Record)>,
+    ) {
         let Some(last) = records.last().map(|(sequence, _)| *sequence) else {
             return;
         };
-        let events = records.iter().flat_map(|(_, record)| project(record));
+        let events = records
+            .iter()
+            .flat_map(|(_, record)| project(record, traces));
         publish_all(jetstream, events, &self.metrics).await;
         self.position = last;
         self.metrics

@@ -15,6 +15,7 @@ use crate::http::server::{self, Drained};
 use crate::http::{HttpSettings, HttpState, Phase, Ports, Readiness};
 use crate::metrics::EngineMetrics;
 use crate::nats::{self, Connected, NatsConfig, NatsError, RelayMetrics};
+use crate::trace::Tracer;
 
 /// Wait before servers that could not be reached are tried again.
 const CONNECT_AGAIN: Duration = Duration::from_secs(1);
@@ -28,13 +29,14 @@ pub(super) async fn run(
     with_demo: bool,
 ) -> Result<ExitCode, ServeError> {
     let registry = prometheus::Registry::new();
+    let tracer = Tracer::start(&config.trace)?;
     let readiness = Arc::new(Readiness::default());
     let metrics = EngineMetrics::new(&registry, readiness.clone())?;
     let counted = RelayMetrics::new(&registry)?;
     let stripe = stripe(config, &registry)?;
     let settings = HttpSettings {
         clustered: true,
-        ..http_settings(config, stripe.is_some())
+        ..http_settings(config, stripe.is_some(), &tracer)
     };
     let state = Arc::new(HttpState::new(settings, readiness.clone(), registry)?);
     // The door is there from the start, so that probes see a process that catches up.
@@ -62,6 +64,7 @@ pub(super) async fn run(
         let told = Told {
             metrics,
             live: state.live_tap(),
+            tracer: tracer.clone(),
             readiness: readiness.clone(),
             disk: Arc::new(DiskState::default()),
             relay: config.nats.public_events.then_some(counted),
@@ -122,10 +125,14 @@ pub(super) async fn run(
     if has_failed {
         return Err(ServeError::Ended);
     }
-    tokio::task::spawn_blocking(move || cluster.shut_down())
-        .await
-        .map_err(|_| ShutdownError::Panicked)?
-        .map_err(ShutdownError::Store)?;
+    tokio::task::spawn_blocking(move || {
+        let ended = cluster.shut_down();
+        tracer.stop();
+        ended
+    })
+    .await
+    .map_err(|_| ShutdownError::Panicked)?
+    .map_err(ShutdownError::Store)?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }

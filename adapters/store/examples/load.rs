@@ -167,6 +167,7 @@ fn rows(number: u64, random: bool) -> [Row; 3] {
             hints: SandboxHints::default(),
             idempotency_key: None,
             fingerprint: Fingerprint::of(&number.to_be_bytes()),
+            trace: None,
         }),
         saga: SagaState::Completed,
         status: OrderStatus::Confirmed,

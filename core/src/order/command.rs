@@ -8,6 +8,7 @@ use crate::decider::Idempotency;
 use crate::ids::{CustomerId, Fingerprint, IdempotencyKey, OrderId, PaymentMethodId, ProductId};
 use crate::money::{Amount, Currency};
 use crate::time::Millis;
+use crate::trace::TraceContext;
 
 /// A command to the order participant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +66,8 @@ pub struct NewOrder {
     pub idempotency_key: Option<IdempotencyKey>,
     /// Of the request, to tell a retry from another request under the same key.
     pub fingerprint: Fingerprint,
+    /// The trace that the request belongs to, where it belongs to one: data to hand on.
+    pub trace: Option<TraceContext>,
 }
 
 /// One line of an order.

@@ -74,6 +74,7 @@ pub(crate) fn new_order(lines: &[(&str, u32)]) -> NewOrder {
         hints: SandboxHints::default(),
         idempotency_key: None,
         fingerprint: Fingerprint::of(b"first"),
+        trace: None,
     }
 }
 

@@ -91,6 +91,7 @@ fn body(action: &Action, lines: &[(u32, u32, i64)], hold_ms: Option<u64>) -> New
         idempotency_key: key_of(action),
         fingerprint: Fingerprint::of(format!("{lines:?} {hold_ms:?}").as_bytes()),
         lines,
+        trace: None,
     }
 }
 

@@ -149,6 +149,7 @@ fn new_order() -> NewOrder {
         hints: SandboxHints::default(),
         idempotency_key: None,
         fingerprint: Fingerprint::of(b"order"),
+        trace: None,
     }
 }
 

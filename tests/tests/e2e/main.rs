@@ -16,3 +16,4 @@ mod prometheus;
 mod refunds;
 mod scarce;
 mod tools;
+mod traces;

@@ -5,6 +5,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
+use a4co_tests::shop::{self, expect_end};
 use a4co_tests::{Client, Options, Order, Server, until};
 use serde_json::Value;
 
@@ -187,4 +188,36 @@ fn faults_of_the_gateway_make_their_alerts_fire() {
     prometheus.expect_alert("GatewayUnanswered");
     prometheus.expect_alert("GatewaySlow");
     prometheus.expect_alert("SagaSlow");
+}
+
+#[test]
+fn a_parked_saga_raises_its_alarms_until_an_operator_s_retry_succeeds() {
+    let server = Options::new()
+        .flag("--sandbox-slow", "1h")
+        .flag("--retry-first", "1ms")
+        .flag("--retry-cap", "2ms")
+        .start();
+    let client = server.client();
+    client.stock("cup", 10);
+    let prometheus = Prometheus::of(&server);
+    prometheus.expect("up == 1");
+    assert!(prometheus.firing().is_empty());
+    let order = client.place(&Order::of(&[("cup", 1)]).paid_by("pm_card_undo_fails"));
+    let order_id = shop::id(&order);
+    let _ = client.cancel(order_id, "no patience").expect(200);
+    prometheus.expect_alert("SagaParked");
+    prometheus.expect_alert("CompensationFailing");
+    prometheus.expect_alert("GatewayUnanswered");
+    assert_eq!(client.look(order_id)["parked"], true);
+    let retry = format!("/api/v1/orders/{order_id}/retry");
+    let _ = client.ask("POST", &retry).send().expect(200);
+    expect_end(&client.ended(order_id), "CANCELLED", "COMPENSATED");
+    prometheus.expect("saga_parked_count == 0");
+    until("the alarm's end", || {
+        let firing = prometheus.firing();
+        let parked = firing
+            .iter()
+            .any(|it| it["metric"]["alertname"] == "SagaParked");
+        (!parked).then_some(()).ok_or(format!("{firing:?}"))
+    });
 }

@@ -140,6 +140,29 @@ fn every_event_is_there_once_and_in_order_through_a_kill_and_an_orderly_restart(
 }
 
 #[test]
+fn the_events_of_an_order_carry_the_trace_that_it_came_with() {
+    let nats = NatsServer::start(&[]);
+    let server = serve(&nats);
+    let client = server.client();
+    client.stock("cup", 10);
+    let callers = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let order = Order::of(&[("cup", 1)]);
+    let ask = client.ask("POST", "/api/v1/orders").json(order.body());
+    let placed = ask.header("traceparent", callers).send().expect(201).json();
+    let _ = client.ended(shop::id(&placed));
+    wait_for(&nats, 8);
+    for event in events(&nats, 8) {
+        assert_eq!(event["traceparent"], callers, "{event}");
+    }
+    // One that came without is told without.
+    let _ = client.order(&order);
+    wait_for(&nats, 16);
+    let untold = events(&nats, 16);
+    let untold = untold.iter().filter(|event| event["traceparent"].is_null());
+    assert_eq!(untold.count(), 8);
+}
+
+#[test]
 fn orders_do_not_wait_for_nats_and_their_events_come_when_it_is_back() {
     let mut nats = NatsServer::start(&[]);
     let server = serve(&nats);

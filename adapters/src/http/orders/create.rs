@@ -12,6 +12,7 @@ use a4co_core::limits::{
 };
 use a4co_core::money::{Amount, Currency};
 use a4co_core::order::{MetadataValue, SandboxHints};
+use a4co_core::trace::TraceContext;
 use serde_json::value::RawValue;
 
 use super::hints::hold_ms;
@@ -28,6 +29,8 @@ pub(crate) struct OrderRequest {
     pub(super) payment_method: Option<PaymentMethodId>,
     pub(super) metadata: Vec<(Arc<str>, MetadataValue)>,
     pub(super) hints: SandboxHints,
+    /// Of the request, and no part of what it means.
+    pub(super) trace: Option<TraceContext>,
 }
 
 /// One line of it.
@@ -74,6 +77,7 @@ impl OrderRequest {
             payment_method,
             metadata,
             hints,
+            trace: None,
         }))
     }
 
@@ -124,6 +128,7 @@ impl OrderRequest {
             hints: self.hints,
             idempotency_key,
             fingerprint,
+            trace: self.trace,
         }
     }
 }

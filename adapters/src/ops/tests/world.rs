@@ -148,6 +148,7 @@ impl<'f> World<'f> {
                 hints: SandboxHints::default(),
                 idempotency_key: None,
                 fingerprint: Fingerprint::of(&quantity.to_le_bytes()),
+                trace: None,
             }),
         })));
         reply.result.expect("accepted");

@@ -77,6 +77,7 @@ pub(crate) fn order(number: u64, created: u64, of: u64, status: OrderStatus) -> 
             hints: SandboxHints::default(),
             idempotency_key: None,
             fingerprint: Fingerprint::of(&number.to_be_bytes()),
+            trace: None,
         }),
         saga,
         status,
