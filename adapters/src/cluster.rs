@@ -291,12 +291,15 @@ impl Cluster {
             tokio::spawn(watching).abort_handle(),
         ];
         if let Some(metrics) = told.relay {
+            // A line of its own: a server takes what comes over one line in turn, and an
+            // append would wait behind the events of a relay that has much to catch up.
+            let line = nats::connect(&access, "a4co events").await?;
             for journal in ParticipantId::ALL {
                 let (standings, metrics) = (reach.standings.clone(), metrics.clone());
                 let known = view.clone();
                 let trace_of = move |order_id| Some(known.order(order_id).ok()??.order.trace);
                 let traces = Traces::new(told.tracer.clone(), trace_of);
-                let relaying = relay::run(nats.clone(), journal, standings, metrics, traces);
+                let relaying = relay::run(line.clone(), journal, standings, metrics, traces);
                 tasks.push(tokio::spawn(relaying).abort_handle());
             }
         }

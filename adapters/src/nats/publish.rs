@@ -12,7 +12,7 @@ use super::dead_letters::DeadLetters;
 use crate::events::{PublicEvent, PublicStream};
 
 /// Events that are on their way at once, at most.
-const IN_FLIGHT_MAX: usize = 512;
+const IN_FLIGHT_MAX: usize = 256;
 
 /// Wait before the next try after the servers refused or did not answer; doubles up to the
 /// longest.
