@@ -42,6 +42,8 @@ impl Sum {
         sum.records += stats.records;
         sum.crashes += stats.crashes;
         sum.snapshots += stats.snapshots;
+        sum.claims += stats.claims;
+        sum.fenced += stats.fenced;
         sum.simulated_us += stats.simulated_us;
         for (sum, ended) in sum.ended.iter_mut().zip(stats.ended) {
             *sum += ended;
@@ -189,6 +191,13 @@ fn show(sum: &Sum, took: Duration) {
         stats.snapshots,
         sum.cells.summary()
     );
+    if stats.claims > 0 {
+        crate::say!(
+            "{} times a journal was claimed, {} times a leader was fenced",
+            stats.claims,
+            stats.fenced
+        );
+    }
 }
 
 fn by_check(failures: &BTreeMap<u64, Failure>) {

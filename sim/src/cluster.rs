@@ -83,7 +83,11 @@ pub(crate) enum ClusterEvent {
     /// A process is connected anew.
     Connects { life: u32 },
     /// A forwarded command arrives.
-    Forwarded { to: HostId, carried: Box<Carried> },
+    Forwarded {
+        /// To whom; to any process where nobody knows who leads.
+        to: Option<HostId>,
+        carried: Box<Carried>,
+    },
     /// By now a damaged stream has been noticed.
     IsNoticed,
 }

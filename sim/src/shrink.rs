@@ -9,6 +9,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
 use crate::cli::{Options, command};
+use crate::cluster::plan::ClusterKnobs;
 use crate::plan::{Action, Ask, Breaks, Fault, Knobs, Plan};
 use crate::run::run;
 use crate::verdict::Failure;
@@ -127,6 +128,29 @@ impl Shrinker<'_> {
                 };
                 is_calmer |= self.takes(plan, calmer);
             }
+        }
+        is_calmer |= self.calm_cluster(plan);
+        is_calmer
+    }
+
+    /// Of a cluster what a calm one has; how many processes there are stays.
+    fn calm_cluster(&mut self, plan: &mut Plan) -> bool {
+        let mut is_calmer = false;
+        let calm = serde_json::to_value(ClusterKnobs::default());
+        let Ok(serde_json::Value::Object(calm)) = calm else {
+            return false;
+        };
+        for (name, value) in calm {
+            let Some(cluster) = plan.knobs.cluster.as_ref().filter(|_| name != "roles") else {
+                continue;
+            };
+            let Ok(mut knobs) = serde_json::to_value(cluster) else {
+                continue;
+            };
+            knobs[&name] = value;
+            let mut calmer = plan.clone();
+            calmer.knobs.cluster = serde_json::from_value(knobs).ok();
+            is_calmer |= calmer.knobs.cluster.is_some() && self.takes(plan, calmer);
         }
         is_calmer
     }

@@ -152,6 +152,10 @@ pub struct Stats {
     pub crashes: u64,
     /// Snapshots written.
     pub snapshots: u64,
+    /// Claims that were stored: changes of a journal's leader.
+    pub claims: u64,
+    /// Leaders that had run ahead of a journal that another had appended to.
+    pub fenced: u64,
     /// Orders that are durable, by how they ended: confirmed, failed, cancelled.
     pub ended: [u64; 3],
     /// Simulated time in microseconds.

@@ -30,6 +30,7 @@ use crate::engine::{Engine, EngineOutput};
 use crate::gateway::{GatewayOperation, GatewayOutcome};
 use crate::ids::{OrderId, ParticipantId};
 use crate::limits::{FRAME_BYTES_SOFT_MAX, GATEWAY_REPORTS_DEFERRED_MAX};
+use crate::planted::planted;
 use crate::record::{Cursors, Part};
 use crate::rejection::Rejection;
 use crate::row::{Row, RowKey};
@@ -204,7 +205,11 @@ impl<P: Participant> Replica<P> {
         let mut read_after = [StreamSequence::NONE; 3];
         read_after[P::ID.index()] = self.position.stream_sequence;
         for from in sources(P::ID) {
-            read_after[from.index()] = self.facts[from.index()].restart_after();
+            read_after[from.index()] = if planted!("unread_facts_lost_in_snapshot") {
+                self.facts[from.index()].seen()
+            } else {
+                self.facts[from.index()].restart_after()
+            };
         }
         Some(ReplicaSnapshot {
             position: self.position,
@@ -325,7 +330,13 @@ impl<P: Participant> Replica<P> {
                     });
                 }
             }
+            AppendAnswer::WrongLast if planted!("wrong_last_is_fenced") => self.fence(append_id),
+            AppendAnswer::WrongLast if planted!("wrong_last_is_stored") => {
+                let at = append.expected_last.next();
+                self.committed(now, at);
+            }
             AppendAnswer::WrongLast => append.read_at(now),
+            AppendAnswer::Unknown if planted!("unknown_append_is_refused") => self.fence(append_id),
             AppendAnswer::Unknown => append.resend_later(now),
         }
     }
@@ -370,7 +381,7 @@ impl<P: Participant> Replica<P> {
             }
             return;
         }
-        if last < seen {
+        if last < seen && !planted!("shorter_stream_accepted") {
             return self.halt(Alarm::Shorter { seen, last });
         }
         let needed = self.position.stream_sequence.next();
@@ -403,6 +414,7 @@ impl<P: Participant> Replica<P> {
                 self.end = None;
             }
             Some(Kind::Frame { .. }) => return self.fence(entry.append_id),
+            None if planted!("lease_taken_for_the_journal") && self.lease.is_mine() => {}
             // What was decided and not sent yet never will be in the journal.
             None if self.stage == Stage::Leading && !self.follow_again() => {
                 return self.fence(entry.append_id);
@@ -418,6 +430,10 @@ impl<P: Participant> Replica<P> {
     /// A message of its own journal that cannot be read.
     pub(super) fn no_entry(&mut self, at: StreamSequence, error: EntryError) {
         if self.is_alive() && at == self.position.stream_sequence.next() {
+            if planted!("message_that_is_no_entry_is_skipped") {
+                self.position.stream_sequence = at;
+                return;
+            }
             self.halt(Alarm::NoEntry {
                 stream_sequence: at,
                 error,
@@ -519,6 +535,9 @@ impl<P: Participant> Replica<P> {
 
     /// Does an entry fit behind what was applied?
     fn check(&self, at: StreamSequence, entry: &Entry<P::Event>) -> Result<(), Alarm> {
+        if planted!("stale_epoch_is_applied") {
+            return Ok(());
+        }
         if entry.previous != self.position.append_id {
             return Err(Alarm::Rewritten {
                 stream_sequence: at,
@@ -577,6 +596,10 @@ impl<P: Participant> Replica<P> {
         self.position.stream_sequence = at;
         self.position.append_id = entry.append_id;
         self.publish(rows);
+        if planted!("follower_calls_the_gateway") {
+            self.engine.start(Timestamp::UNIX_EPOCH); // at the time of its last event
+            self.collect();
+        }
     }
 
     fn set_recorded(&mut self, cursors: Cursors) {
@@ -647,7 +670,9 @@ impl<P: Participant> Replica<P> {
         while let Some(output) = self.engine.poll_output() {
             let output = match output {
                 EngineOutput::Reply { request, reply } => {
-                    self.open.remove(&request);
+                    if !planted!("answered_and_then_refused") {
+                        self.open.remove(&request);
+                    }
                     ReplicaOutput::Reply {
                         request,
                         reply: *reply,

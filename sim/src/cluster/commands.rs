@@ -126,14 +126,16 @@ impl World<'_> {
         let own = self.cluster().peek(life).map(|it| it.host_id);
         match refusal {
             Refusal::NotLeader { leader: Some(to) } if own != Some(to) => {
-                self.forward(life, to, carried);
+                self.forward(life, Some(to), carried);
             }
-            Refusal::NotLeader { .. } | Refusal::OutcomeUnknown => {}
+            // It was not done, and never will be: it may be asked again, of anybody.
+            Refusal::NotLeader { .. } => self.forward(life, None, carried),
+            Refusal::OutcomeUnknown => {}
         }
         Ok(())
     }
 
-    fn forward(&mut self, life: u32, to: HostId, mut carried: Carried) {
+    fn forward(&mut self, life: u32, to: Option<HostId>, mut carried: Carried) {
         carried.hops += 1;
         if carried.hops > HOPS_MAX {
             return;
@@ -146,7 +148,9 @@ impl World<'_> {
         };
         let is_cut = cluster.machines[machine].cut_to_until_us > now_us;
         let knobs = &cluster.knobs;
-        let delay_us = rng.below(knobs.forward_us + 1);
+        // Where nobody is known to lead, somebody may be before long.
+        let wait_us = u64::from(to.is_none()) * rng.below(knobs.lease_ttl_ms * 1_000);
+        let delay_us = wait_us + rng.below(knobs.forward_us + 1);
         let again_us = rng.below(8 * knobs.forward_us + 1);
         let is_lost = is_cut || (!is_healed && rng.chance(knobs.forward_lost));
         let is_twice = carried.may_come_twice && !is_healed && rng.chance(knobs.forward_twice);
@@ -167,13 +171,16 @@ impl World<'_> {
         }
     }
 
-    pub(super) fn on_forwarded(&mut self, to: HostId, carried: Carried) {
+    pub(super) fn on_forwarded(&mut self, to: Option<HostId>, carried: Carried) {
         let now_us = self.now_us;
+        let mut rng = self.chance(&[13, u64::from(carried.intent), self.stats.events]);
         let machines = &self.cluster().machines;
-        let found = machines.iter().find_map(|machine| {
+        let any = usize::try_from(rng.below(machines.len() as u64)).unwrap_or(0);
+        let found = machines.iter().enumerate().find_map(|(number, machine)| {
             let member = machine.member.as_ref()?;
             let hears = machine.cut_from_until_us <= now_us;
-            (member.host_id == to && hears).then_some(member.life)
+            let is_meant = to.map_or(number == any, |to| member.host_id == to);
+            (is_meant && hears).then_some(member.life)
         });
         if let Some(life) = found {
             self.put_before(life, Item::Command(Box::new(carried)));

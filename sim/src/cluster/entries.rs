@@ -27,8 +27,6 @@ struct Journal {
 #[derive(Debug, Default)]
 pub(crate) struct Entries {
     journals: [Journal; 3],
-    /// Claims that were stored.
-    pub(crate) claims: u64,
 }
 
 /// What was stored, for those who tell of it.
@@ -70,8 +68,6 @@ impl Entries {
         if is_frame {
             audit.take_in(record, bytes, gateway)?;
             rows = audit.unpublished.take().unwrap_or_default();
-        } else {
-            self.claims += 1;
         }
         let known = &mut self.journals[journal.index()];
         known.known.insert(at, (rows, audit.records.len()));

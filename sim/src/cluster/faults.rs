@@ -7,7 +7,7 @@ use std::rc::Rc;
 use a4co_core::ids::ParticipantId;
 use a4co_core::replicated::{ReplicaInput, StreamSequence};
 
-use super::plan::ClusterBreaks;
+use super::plan::{ClusterBreaks, Intruder};
 use super::{ClusterEvent, Item, Kept};
 use crate::trace::Node;
 use crate::verdict::{Checked, liveness, safety};
@@ -121,8 +121,8 @@ impl World<'_> {
             }
             ClusterBreaks::Trim => self.trim(),
             ClusterBreaks::Lost { journal, messages } => self.lose(journal_of(journal), messages),
-            ClusterBreaks::Foreign { journal, readable } => {
-                self.intrude(journal_of(journal), readable);
+            ClusterBreaks::Intrusion { journal, message } => {
+                self.intrude(journal_of(journal), message);
             }
             ClusterBreaks::Purged { journal, process } => {
                 self.purge(journal_of(journal), process);
@@ -209,7 +209,7 @@ impl World<'_> {
         self.ruined(journal, Ruin::LostFrom(from));
     }
 
-    fn intrude(&mut self, journal: ParticipantId, readable: bool) {
+    fn intrude(&mut self, journal: ParticipantId, message: Intruder) {
         let service = &mut self.cluster().service;
         let others = ParticipantId::ALL.into_iter().filter(|it| *it != journal);
         let foreign = others
@@ -218,10 +218,13 @@ impl World<'_> {
                 stream.get(stream.last()).map(Rc::clone)
             })
             .next();
-        let bytes: Rc<[u8]> = match foreign.filter(|_| readable) {
-            Some(bytes) => bytes,
-            None => Rc::from(&b"no entry at all"[..]),
+        let own = service.stream(journal);
+        let bytes = match message {
+            Intruder::Unreadable => None,
+            Intruder::Foreign => foreign,
+            Intruder::Repeated => own.get(own.first()).map(Rc::clone),
         };
+        let bytes = bytes.unwrap_or_else(|| Rc::from(&b"no entry at all"[..]));
         let at = service.streams[journal.index()].push(bytes);
         self.ruined(journal, Ruin::NoEntryAt(at));
     }

@@ -215,6 +215,7 @@ impl World<'_> {
             ReplicaOutput::Fetch(key) => self.fetch_in(life, key),
             ReplicaOutput::RoleChanged { journal, role } => self.on_role(life, journal, role),
             ReplicaOutput::Rebuild { journal, fenced_by } => {
+                self.stats.fenced += 1;
                 let names = [u64::from(life), journal.index() as u64];
                 self.note(Node::Engine, "fenced", names, || {
                     format!("process {life}, the {journal} journal: by {fenced_by}")

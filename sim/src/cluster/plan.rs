@@ -71,6 +71,18 @@ impl ClusterKnobs {
     }
 }
 
+/// A message that has no business in a journal's stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Intruder {
+    /// Bytes that cannot be read.
+    Unreadable,
+    /// An entry of another journal.
+    Foreign,
+    /// An earlier entry of this very journal, once more.
+    Repeated,
+}
+
 /// What breaks in a cluster. A process is meant by number, modulo their count; a journal
 /// too (0 order, 1 inventory, 2 payment).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,13 +151,13 @@ pub enum ClusterBreaks {
         /// How many messages.
         messages: u32,
     },
-    /// A message that is no entry of the journal is in its stream. The run ends with the
+    /// A message is in a journal's stream that no leader appended. The run ends with the
     /// alarm.
-    Foreign {
+    Intrusion {
         /// Whose stream.
         journal: u32,
-        /// It is an entry of another journal; otherwise it cannot be read at all.
-        readable: bool,
+        /// What it is.
+        message: Intruder,
     },
     /// All of a stream is let go, and a process comes back with nothing. The run ends with
     /// the alarm.

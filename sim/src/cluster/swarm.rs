@@ -1,8 +1,8 @@
 //! From a seed to a plan of a cluster: clients, gateway and timers are those of the
 //! embedded host's plan; processes, service and faults are drawn here.
 
-use super::plan::{ClusterBreaks, ClusterKnobs};
-use crate::plan::{Breaks, Fault, Knobs, Plan};
+use super::plan::{ClusterBreaks, ClusterKnobs, Intruder};
+use crate::plan::{Action, Ask, Breaks, Fault, Knobs, Plan};
 use crate::rng::{Rng, Stream};
 
 /// Where the seed chooses the host: is it the replicated one?
@@ -40,12 +40,39 @@ pub fn plan(seed: u64) -> Plan {
         action.at_ms = action.at_ms.min(plan.knobs.heal_at_ms);
         action.retries = action.retries.max(2);
     }
+    if rng.chance(250) {
+        refunds(&mut plan.actions, plan.knobs.seed);
+    }
     plan.actions.sort_by_key(|action| action.at_ms);
     plan.faults
         .retain(|fault| matches!(fault.breaks, Breaks::Outage { .. }));
     plan.faults.extend(faults(&plan.knobs));
     plan.faults.sort_by_key(|fault| fault.at_ms);
     plan
+}
+
+/// Operators give parts of each charge back while its saga is still under way: what one
+/// journal says of it is late in the others.
+fn refunds(actions: &mut Vec<Action>, seed: u64) {
+    let placed: Vec<(u32, u64)> = actions
+        .iter()
+        .filter_map(|action| match action.ask {
+            Ask::Create { order, .. } => Some((order, action.at_ms)),
+            _ => None,
+        })
+        .collect();
+    for (order, at_ms) in placed {
+        let mut rng = Rng::fork(seed, Stream::Cluster, &[103, u64::from(order)]);
+        for _ in 0..rng.between(1, 4) {
+            let amount = Some(i64::try_from(rng.between(1, 3)).unwrap_or(1));
+            actions.push(Action {
+                at_ms: at_ms + rng.below(rng.clone().pick(&[100, 1_000, 10_000])),
+                key: None,
+                retries: 2,
+                ask: Ask::Refund { order, amount },
+            });
+        }
+    }
 }
 
 /// Off in one half of all runs, else up to this strong.
@@ -150,9 +177,9 @@ fn faults(knobs: &Knobs) -> Vec<Fault> {
         journal: small(rng, 3),
         messages: 1 + small(rng, 4),
     });
-    add(&mut rng, 40, 1, &|rng| ClusterBreaks::Foreign {
+    add(&mut rng, 60, 1, &|rng| ClusterBreaks::Intrusion {
         journal: small(rng, 3),
-        readable: rng.chance(500),
+        message: rng.pick(&[Intruder::Unreadable, Intruder::Foreign, Intruder::Repeated]),
     });
     add(&mut rng, 30, 1, &|rng| ClusterBreaks::Purged {
         journal: small(rng, 3),

@@ -295,6 +295,7 @@ impl World<'_> {
         let names = [(at << 2) | number, hash];
         match stored? {
             Stored::Claim(epoch) => {
+                self.stats.claims += 1;
                 self.note(Node::Service, "claimed", names, || {
                     format!("the {journal} journal by process {life}: message {at}, epoch {epoch}")
                 });

@@ -5,7 +5,7 @@ const D = JSON.parse(document.getElementById('data').textContent);
 const $ = id => document.getElementById(id);
 const LANES = ['clients', 'engine', 'journal', 'store', 'gateway', 'faults'];
 const H = 24, GAP = 46, LEFT = 90, X = lane => 24 + lane * GAP;
-const HOME = {client: 0, operator: 0, net: 1, engine: 1, journal: 2, store: 3, gateway: 4, disk: 2, clock: 5, fault: 5, checker: 5};
+const HOME = {client: 0, operator: 0, net: 1, engine: 1, journal: 2, service: 2, store: 3, gateway: 4, disk: 2, clock: 5, fault: 5, checker: 5};
 const short = id => id.slice(0, 8);
 const ENDED = /COMPLETED|COMPENSATED|FAILED/;
 /** A line's text as a row has room for it: an id by its first digits, and not that of the one order shown. */

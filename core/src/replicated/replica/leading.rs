@@ -10,6 +10,7 @@ use super::{Replica, Stage, sources};
 use crate::decider::Participant;
 use crate::engine::{Engine, Upstream};
 use crate::limits::CURSORS_UNRECORDED_MAX;
+use crate::planted::planted;
 use crate::record::Part;
 use crate::time::Timestamp;
 
@@ -25,6 +26,17 @@ impl<P: Participant> Replica<P> {
         }
         self.stage = Stage::Claiming;
         let epoch = self.position.epoch.next();
+        if planted!("claim_skipped") {
+            self.position.epoch = epoch;
+            self.position.leader = Some(self.config.host);
+            self.stage = Stage::Leading;
+            let role = self.role();
+            self.push(ReplicaOutput::RoleChanged {
+                journal: P::ID,
+                role,
+            });
+            return self.engine.start(Timestamp::UNIX_EPOCH);
+        }
         let head = self.head(epoch);
         self.send(head, head.encode(None), Kind::Claim { epoch });
     }
@@ -43,14 +55,22 @@ impl<P: Participant> Replica<P> {
     }
 
     pub(super) fn send(&mut self, head: Head, payload: Vec<u8>, kind: Kind) {
-        let append = InFlight::new(head.append_id, self.position.stream_sequence, payload, kind);
+        let expected_last = match self.end {
+            // Whoever holds the lease may append, whatever was appended meanwhile.
+            Some(end) if planted!("appends_behind_what_it_has_not_read") => {
+                end.max(self.position.stream_sequence)
+            }
+            _ => self.position.stream_sequence,
+        };
+        let append = InFlight::new(head.append_id, expected_last, payload, kind);
         self.outputs.push_back(append.output(P::ID));
         self.append = Some(append);
     }
 
     /// Closes the open frame, unless an append is in flight or nothing was decided.
     pub(super) fn close_frame(&mut self, now: Timestamp) {
-        if self.stage != Stage::Leading || self.append.is_some() {
+        let is_in_flight = self.append.is_some() && !planted!("second_append_in_flight");
+        if self.stage != Stage::Leading || is_in_flight {
             return;
         }
         if self.engine.frame().is_empty() && !self.has_unrecorded_cursors() {
@@ -64,6 +84,10 @@ impl<P: Participant> Replica<P> {
             rows,
         };
         self.send(head, head.encode(Some(&frame)), kind);
+        if planted!("sent_counts_as_stored") {
+            self.engine.durable(self.engine.decided());
+            self.collect();
+        }
         self.run(now);
     }
 
@@ -117,6 +141,9 @@ impl<P: Participant> Replica<P> {
                     Upstream::Blocked => self.blocked = Some((*from, false)),
                     Upstream::Read | Upstream::Duplicate | Upstream::Gap { .. } => {
                         self.blocked = None;
+                        if planted!("facts_dropped_when_read") {
+                            self.facts[from.index()].recorded(cursor.next());
+                        }
                     }
                 }
             }
@@ -153,7 +180,11 @@ impl<P: Participant> Replica<P> {
             leader: self.leader_after_us(),
         });
         let part = Part {
-            cursors: self.recorded,
+            cursors: if planted!("cursors_kept_at_hand_over") {
+                part.cursors
+            } else {
+                self.recorded
+            },
             ..part
         };
         self.engine = Engine::from_part(self.settings.clone(), part);
