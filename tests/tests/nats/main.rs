@@ -8,4 +8,5 @@ mod migrate;
 mod servers;
 mod setup;
 mod status;
+mod traces;
 mod verify;
