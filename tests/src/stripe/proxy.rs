@@ -36,6 +36,8 @@ pub enum Fault {
     Kept(u16, String),
     /// It is carried out once the gate is opened.
     AtGate,
+    /// The same, and its key is in use from now on.
+    UnderWay,
 }
 
 /// A request as it came.
@@ -230,16 +232,31 @@ impl Shared {
                 reply
             }
             Some(Fault::AtGate) => {
-                let mut state = self.state();
-                while !state.gate_is_open && !state.is_over {
-                    state = self.changed.wait(state).expect("no test panics within");
-                }
-                drop(state);
+                self.wait_at_gate();
                 self.through(&seen)
+            }
+            Some(Fault::UnderWay) => {
+                let kept = Kept {
+                    request: request_of(&seen),
+                    reply: None,
+                };
+                let key = seen.key().expect("a request with a key").to_owned();
+                self.state().kept.insert(key, kept);
+                self.wait_at_gate();
+                let reply = self.forward(&seen);
+                self.keep(&seen, &reply);
+                reply
             }
         };
         let _ = stream.write_all(&reply.bytes());
         let _ = stream.shutdown(Shutdown::Write);
+    }
+
+    fn wait_at_gate(&self) {
+        let mut state = self.state();
+        while !state.gate_is_open && !state.is_over {
+            state = self.changed.wait(state).expect("no test panics within");
+        }
     }
 
     /// Holds the connection until the other side gives it up.

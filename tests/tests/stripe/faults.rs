@@ -317,3 +317,77 @@ fn a_killed_engine_learns_what_became_of_its_charge() {
     expect(&order, "CONFIRMED");
     assert_eq!(shop.stripe.intents(&id).len(), 1);
 }
+
+/// The charge is under way for longer than we wait: its key is in use meanwhile.
+#[test]
+fn a_key_that_is_in_use_is_waited_for() {
+    let shop = slow_day();
+    shop.proxy.fail(CHARGE, Fault::UnderWay, 1);
+    let order = shop.client.place(&Shop::cup(GOOD));
+    until("a second try", || {
+        let tries = shop.proxy.seen(CHARGE).len();
+        (tries >= 3).then_some(()).ok_or_else(|| format!("{tries}"))
+    });
+    shop.proxy.heal();
+    let order = shop.client.ended(order["orderId"].as_str().expect("an id"));
+    expect(&order, "CONFIRMED");
+    shop.expect_money(&order, 1000, 0);
+    let metrics = shop.client.get("/metrics").expect(200).text();
+    let counted = "answer=\"idempotency_error\"";
+    assert!(
+        metrics.contains("answer=\"conflict\"") || metrics.contains(counted),
+        "{metrics}"
+    );
+}
+
+/// It is still under way when the payment's time is over: nobody knows whether it will
+/// charge, so the order is undone only once that is known, and the money goes back.
+#[test]
+fn a_charge_that_outlasts_its_payment_is_undone_in_the_end() {
+    let shop = Shop::open_with(|options| {
+        options
+            .flag("--stripe-timeout", "200ms")
+            .flag("--payment-timeout", "1s")
+            .flag("--saga-timeout", "3s")
+            .flag("--parked-retry", "500ms")
+            .flag("--stripe-circuit-failures", "1000")
+    });
+    shop.proxy.fail(CHARGE, Fault::UnderWay, 1);
+    let order = shop.client.place(&Shop::cup(GOOD));
+    let id = order["orderId"].as_str().expect("an id");
+    let undoing = shop.client.in_saga_state(id, &["COMPENSATING"]);
+    expect(&undoing, "INVENTORY_RESERVED");
+    shop.proxy.heal();
+    let order = shop.client.ended(id);
+    expect(&order, "CANCELLED");
+    shop.expect_money(&order, 1000, 1000);
+    shop.client.expect_stock("cup", 10, 0, 0);
+}
+
+/// Stripe keeps a 500 under the refund's key, for a day. The refund is made all the same, once.
+#[test]
+fn a_refund_whose_key_keeps_a_failure_is_made_under_another() {
+    let shop = Shop::open();
+    let order = shop.client.order(&Shop::cup(GOOD));
+    let payment = shop.payment(&order);
+    let path = format!(
+        "/api/v1/payments/{}/refund",
+        payment["paymentId"].as_str().expect("an id")
+    );
+    let failure = Fault::Kept(500, shapes::error("api_error"));
+    shop.proxy.fail("POST /v1/refunds", failure, 1);
+    let refunded = shop
+        .client
+        .post(&path, &json!({ "amount": 4 }))
+        .expect(200)
+        .json();
+    assert_eq!(refunded["refunds"][0]["status"], "SUCCEEDED", "{refunded}");
+    shop.expect_money(&order, 1000, 400);
+    let refunds = shop.proxy.seen("POST /v1/refunds");
+    let keys: Vec<_> = refunds.iter().filter_map(|refund| refund.key()).collect();
+    assert!(
+        keys[0].ends_with(":refund:1") && keys[2].ends_with(":refund:1:2"),
+        "{keys:?}"
+    );
+    assert_eq!((keys.len(), keys[0]), (3, keys[1]));
+}

@@ -2,6 +2,7 @@
 //! in the path that keeps idempotency keys as Stripe does and fails on demand.
 
 mod actions;
+mod chaos;
 mod charges;
 mod faults;
 mod manual;

@@ -75,6 +75,8 @@ pub(super) struct Said {
     pub(super) error: ErrorObject,
     /// What `Stripe-Should-Retry` says.
     pub(super) should_retry: Option<bool>,
+    /// The answer is the one that its key had been given before.
+    is_replayed: bool,
     /// Stripe's name for the request, for people who ask its support.
     request_id: Option<String>,
 }
@@ -112,6 +114,11 @@ impl Trouble {
             Self::Said(said) => Some(&said.error),
             Self::Silence(_) | Self::Held(_) => None,
         }
+    }
+
+    /// Stripe itself failed the first time that it got this request, and has kept that.
+    pub(super) fn is_replayed_failure(&self) -> bool {
+        matches!(self, Self::Said(said) if said.status >= 500 && said.is_replayed)
     }
 
     /// Stripe itself failed, and repeats that answer under the same key.
@@ -328,6 +335,7 @@ fn said(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Said {
         status: status.as_u16(),
         error: error.unwrap_or_default(),
         should_retry,
+        is_replayed: text(headers, "idempotent-replayed") == Some("true"),
         request_id: text(headers, "request-id").map(|id| id.chars().take(64).collect()),
     }
 }

@@ -11,7 +11,8 @@
 //! capture   capture the intent, by name
 //! ```
 //! Stripe keeps an idempotency key for a day. Past that a charge is looked for before it is
-//! made again, and so is one whose key keeps an answer of no use (a stored 500).
+//! made again, and so is one whose key keeps an answer of no use (a stored 500). A refund
+//! whose key keeps a 500 is asked for under another, once nothing is found of it.
 
 use std::time::Duration;
 
@@ -30,6 +31,13 @@ use crate::embedded::MonotonicClock;
 
 /// Age from which a key may be gone: an hour less than Stripe promises.
 const KEY_KEPT: Duration = Duration::from_secs(23 * 60 * 60);
+
+/// Keys under which one refund is asked for, each only when the one before has failed for
+/// good and left nothing.
+const REFUND_KEYS_MAX: u32 = 4;
+
+/// Age of a payment from which Stripe's list has whatever was made for it, by a wide margin.
+const LISTED_AFTER: Duration = Duration::from_secs(30);
 
 /// How far before a payment's beginning its charge is looked for: Stripe's clock is another.
 const CLOCKS_APART_S: u64 = 10 * 60;
@@ -121,22 +129,34 @@ impl Calls {
             (&format!("metadata[{ORDER_ID}]"), order.clone()),
             (&format!("metadata[{REFUND}]"), number.to_string()),
         ]);
-        let key = format!("a4co:{order}:refund:{number}");
-        let made: Result<Refund, Trouble> = self
-            .api
-            .post(Endpoint::Refund, "/v1/refunds", &form, Some(&key))
-            .await;
-        match made {
-            Ok(refund) => of_refund(&refund),
-            Err(trouble) => match trouble.verdict() {
+        let mut key = format!("a4co:{order}:refund:{number}");
+        for generation in 2..=REFUND_KEYS_MAX + 1 {
+            let made: Result<Refund, Trouble> = self
+                .api
+                .post(Endpoint::Refund, "/v1/refunds", &form, Some(&key))
+                .await;
+            let trouble = match made {
+                Ok(refund) => return of_refund(&refund),
+                Err(trouble) => trouble,
+            };
+            match trouble.verdict() {
                 Verdict::Declined | Verdict::Refused | Verdict::NotFound | Verdict::Moved => {
-                    rejected(trouble.error().map_or("refused", |error| error.reason()))
+                    return rejected(trouble.error().map_or("refused", |error| error.reason()));
                 }
+                Verdict::Unknown if trouble.is_replayed_failure() => {}
                 Verdict::Authenticate | Verdict::KeyUsed | Verdict::Unknown => {
-                    unknown(&trouble.to_string())
+                    return unknown(&trouble.to_string());
                 }
-            },
+            }
+            // What was asked under this key has failed and come to its end, and Stripe says
+            // so for a day. If it left nothing, another key is the same refund.
+            match self.find_refund(&reference, &order, number).await {
+                Ok(Some(refund)) => return of_refund(&refund),
+                Ok(None) => key = format!("a4co:{order}:refund:{number}:{generation}"),
+                Err(trouble) => return unknown(&trouble.to_string()),
+            }
         }
+        unknown("Stripe has failed under every key of this refund")
     }
 
     pub(super) async fn capture(&self, call: &GatewayCall) -> GatewayOutcome {
@@ -233,21 +253,57 @@ impl Calls {
             Err(trouble) => trouble,
         };
         match trouble.verdict() {
-            // It did arrive after all. Asked again, it says under which name.
-            Verdict::KeyUsed => match self.create(call).await {
-                GatewayOutcome::Rejected { code } => rejected(&code),
-                outcome => match self.reference(call) {
-                    Some(reference) => self.cancel_intent(&reference).await,
-                    None => outcome,
-                },
-            },
+            Verdict::KeyUsed => self.undo_arrived(call).await,
             // What is refused unconfirmed is refused confirmed, too.
             Verdict::Declined | Verdict::Refused | Verdict::NotFound => {
                 rejected(trouble.error().map_or("refused", |error| error.reason()))
             }
+            // This very request has failed under the key, and used it up in doing so.
+            Verdict::Unknown if trouble.is_replayed_failure() => {
+                self.undo_listed(call, &trouble).await
+            }
             Verdict::Authenticate | Verdict::Moved | Verdict::Unknown => {
                 unknown(&trouble.to_string())
             }
+        }
+    }
+
+    /// Nothing is under way under the charge's key any more, and nothing will be. What was
+    /// made, if anything was, is in Stripe's list.
+    async fn undo_listed(&self, call: &GatewayCall, trouble: &Trouble) -> GatewayOutcome {
+        match self.find(call).await {
+            Ok(Some(intent)) => self.cancel_intent(&intent.id).await,
+            Ok(None) if age(call) >= LISTED_AFTER => GatewayOutcome::Cancelled,
+            Ok(None) | Err(_) => unknown(&trouble.to_string()),
+        }
+    }
+
+    /// The charge did arrive after all. Asked again under its key, it says under which name.
+    async fn undo_arrived(&self, call: &GatewayCall) -> GatewayOutcome {
+        let Ok(form) = self.charge_form(call, true) else {
+            return GatewayOutcome::Cancelled; // it was never sent
+        };
+        let trouble = match self.post_charge(call, &form).await {
+            Ok(intent) => {
+                self.seen(call.order_id, &intent);
+                return self.cancel_intent(&intent.id).await;
+            }
+            Err(trouble) => trouble,
+        };
+        match trouble.verdict() {
+            Verdict::Declined | Verdict::Refused | Verdict::NotFound | Verdict::Moved => {
+                rejected(trouble.error().map_or("refused", |error| error.reason()))
+            }
+            Verdict::Authenticate => {
+                let error = trouble.error();
+                match error.and_then(|error| error.payment_intent.as_deref()) {
+                    Some(intent) => self.cancel_intent(&intent.id).await,
+                    None => rejected("authentication_required"),
+                }
+            }
+            // Under this key Stripe has failed, and will say so each time.
+            _ if trouble.is_kept_failure() => self.undo_listed(call, &trouble).await,
+            Verdict::KeyUsed | Verdict::Unknown => unknown(&trouble.to_string()),
         }
     }
 
@@ -456,9 +512,13 @@ fn weight(intent: &Intent) -> u8 {
 }
 
 fn is_key_gone(call: &GatewayCall) -> bool {
+    age(call) >= KEY_KEPT
+}
+
+/// Since the payment began.
+fn age(call: &GatewayCall) -> Duration {
     let now = MonotonicClock::not_before(Timestamp::UNIX_EPOCH).now();
-    let age = now.saturating_since(call.requested_at).get();
-    Duration::from_millis(age) >= KEY_KEPT
+    Duration::from_millis(now.saturating_since(call.requested_at).get())
 }
 
 fn form(pairs: &[(&str, String)]) -> Form {
