@@ -63,6 +63,24 @@ fn emitted(client: &Client) -> (BTreeMap<String, String>, BTreeMap<String, BTree
     (types, labels)
 }
 
+/// The same of a process that takes its money through Stripe, which is not there.
+fn with_stripe() -> (BTreeMap<String, String>, BTreeMap<String, BTreeSet<String>>) {
+    let server = Options::new().with_stripe("http://127.0.0.1:9").start();
+    let client = server.client();
+    client.stock("cup", 1);
+    let _ = client.place(&Order::of(&[("cup", 1)]).paid_by("pm_card_visa"));
+    let unsigned = client.post("/webhooks/stripe", &serde_json::json!({}));
+    assert_eq!(unsigned.status, 400, "{unsigned:?}");
+    until("a request to Stripe", || {
+        let (types, labels) = emitted(&client);
+        if labels.contains_key("stripe_requests_total") {
+            Ok((types, labels))
+        } else {
+            Err("none was made".to_owned())
+        }
+    })
+}
+
 /// The words of a text that may be names: letters, digits and underscores.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
@@ -100,7 +118,12 @@ fn documents_rules_and_panels_name_only_what_the_binary_emits_and_all_of_it() {
     let server = Options::new().flag("--sandbox-timeout", "10ms").start();
     let client = server.client();
     some_load(&client);
-    let (types, labels) = emitted(&client);
+    let (mut types, mut labels) = emitted(&client);
+    let (of_stripe, labels_of_stripe) = with_stripe();
+    types.extend(of_stripe);
+    for (name, known) in labels_of_stripe {
+        labels.entry(name).or_default().extend(known);
+    }
 
     // The table of docs/METRICS.md: every metric, with its type and its labels.
     let mut documented = BTreeSet::new();
@@ -170,12 +193,13 @@ fn documents_rules_and_panels_name_only_what_the_binary_emits_and_all_of_it() {
     let operations = text("docs/OPERATIONS.md");
     let runbooks = operations.split("## Alerts").nth(1).expect("runbooks");
     let runbooks = runbooks.split("\n## ").next().unwrap_or_default();
+    let settings = text(".env.example");
     for quoted in runbooks.split('`').skip(1).step_by(2) {
         let name = quoted.split('{').next().unwrap_or_default();
         let looks_like_one = name.contains('_')
             && words(name).count() == 1
             && families.contains(name.split('_').next().unwrap_or_default());
-        let is_setting = ["saga_timeout", "payment_timeout"].contains(&name);
+        let is_setting = settings.contains(&format!("{}=", name.to_ascii_uppercase()));
         let is_label = known_labels.contains(name);
         assert!(
             !looks_like_one || is_setting || is_label || types.contains_key(name),
