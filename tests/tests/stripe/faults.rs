@@ -29,7 +29,6 @@ fn completes_through(faults: &[Fault]) {
     shop.client.expect_stock("cup", 9, 0, 1);
     let charges = shop.proxy.seen(CHARGE);
     let first = &charges[0];
-    assert!(charges.len() > faults.len(), "{charges:?}");
     for again in charges.iter().filter(|seen| seen.what == CHARGE) {
         assert_eq!((again.key(), &again.body), (first.key(), &first.body));
     }
@@ -47,7 +46,8 @@ fn a_time_out_after_the_charge() {
 
 #[test]
 fn connections_that_break_before_within_and_after() {
-    completes_through(&[Fault::CutBefore, Fault::CutAfter, Fault::CutWithin]);
+    completes_through(&[Fault::CutBefore, Fault::CutAfter]);
+    completes_through(&[Fault::CutBefore, Fault::CutWithin]);
 }
 
 #[test]
@@ -129,10 +129,11 @@ fn a_circuit_that_is_open_asks_nothing_and_closes_by_itself() {
             .flag("--stripe-circuit-failures", "2")
             .flag("--stripe-circuit-pause", "1s")
     });
-    shop.proxy.fail(CHARGE, Fault::CutBefore, 2);
+    // The charge, and the look before it is repeated.
+    shop.proxy.fail("", Fault::CutBefore, 2);
     let order = shop.client.order(&Shop::cup(GOOD));
     expect(&order, "CONFIRMED");
-    assert_eq!(shop.proxy.seen(CHARGE).len(), 3);
+    assert_eq!(shop.proxy.seen(CHARGE).len(), 2);
     let metrics = shop.client.get("/metrics").expect(200).text();
     for line in [
         "stripe_circuit_opened_total 1",
@@ -198,11 +199,8 @@ fn a_charge_that_never_arrived_cannot_happen_later() {
     shop.proxy.fail(CHARGE, Fault::SilentBefore, 1000);
     let order = shop.client.place(&Shop::cup(GOOD));
     let id = order["orderId"].as_str().expect("an id");
-    until("the end of the payment's time", || {
-        let looked = shop.proxy.seen("GET /v1/payment_intents");
-        (!looked.is_empty())
-            .then_some(())
-            .ok_or_else(|| "it is not over".to_owned())
+    shop.payment_until(&order, "the end of the payment's time", |payment| {
+        payment["gatewayState"] == "cancelling"
     });
     shop.proxy.heal();
     let order = shop.client.ended(id);
@@ -390,4 +388,33 @@ fn a_refund_whose_key_keeps_a_failure_is_made_under_another() {
         "{keys:?}"
     );
     assert_eq!((keys.len(), keys[0]), (3, keys[1]));
+}
+
+/// Where keys are of no use (one that was pruned, a stand-in that knows none), a charge that
+/// was made is seen before it is made again.
+#[test]
+fn a_charge_that_can_be_seen_is_not_made_again() {
+    let shop = slow_day();
+    shop.proxy.ignore_keys();
+    shop.proxy.fail(CHARGE, Fault::SilentAfter, 1);
+    let order = shop.client.order(&Shop::cup(GOOD));
+    expect(&order, "CONFIRMED");
+    shop.expect_money(&order, 1000, 0);
+
+    // Also by a process that knows nothing of it.
+    shop.proxy.fail(CHARGE, Fault::SilentAfter, 1);
+    let order = shop.client.place(&Shop::cup(GOOD));
+    let id = order["orderId"].as_str().expect("an id").to_owned();
+    until("the charge", || {
+        (!shop.stripe.intents(&id).is_empty())
+            .then_some(())
+            .ok_or_else(|| "none".to_owned())
+    });
+    let options = shop.server.options().clone();
+    shop.server.kill();
+    // Back sooner than any process is, it would be taken for the first try.
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    let server = options.start();
+    expect(&server.client().ended(&id), "CONFIRMED");
+    assert_eq!(shop.stripe.intents(&id).len(), 1);
 }

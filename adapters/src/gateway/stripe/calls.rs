@@ -1,7 +1,8 @@
 //! How each call of the core is carried out at Stripe.
 //!
 //! ```text
-//! charge    create under `a4co:{order}:charge`, confirmed at once, off the session
+//! charge    create under `a4co:{order}:charge`, confirmed at once, off the session; from
+//!           the second try on, look among the latest first
 //! query     look at the intent; where its name is not known, the charge again, which
 //!           under its key says what it said before
 //! cancel    cancel the intent, by name; one whose name is not known is looked for, and one
@@ -45,6 +46,13 @@ const CLOCKS_APART_S: u64 = 10 * 60;
 /// Objects of one page, the most that Stripe gives.
 const PAGE: usize = 100;
 
+/// Pages that are looked at before a charge is repeated under its key: the latest come first.
+const PAGES_RECENT: usize = 2;
+
+/// Age up to which a payment's first try is the first one: a process that was killed between
+/// the call and its answer is not back sooner.
+const SURELY_FIRST: Duration = Duration::from_secs(1);
+
 /// Pages that are searched for one charge. Past this its outcome stays unknown.
 const PAGES_MAX: usize = 50;
 
@@ -60,11 +68,17 @@ type Answer = Result<Intent, Trouble>;
 
 impl Calls {
     pub(super) async fn charge(&self, call: &GatewayCall) -> GatewayOutcome {
-        if call.attempt > 0 && is_key_gone(call) {
-            match self.find(call).await {
+        if is_key_gone(call) {
+            match self.find(call, PAGES_MAX).await {
                 Ok(Some(intent)) => return self.seen(call.order_id, &intent),
                 Ok(None) => {}
                 Err(trouble) => return unknown(&trouble.to_string()),
+            }
+        } else if call.attempt > 0 || age(call) > SURELY_FIRST {
+            // The key alone keeps it from being charged twice. But where it is there to be
+            // seen, there is no need to lean on that.
+            if let Ok(Some(intent)) = self.find(call, PAGES_RECENT).await {
+                return self.of_query(call, &intent).await;
             }
         }
         self.create(call).await
@@ -73,24 +87,28 @@ impl Calls {
     pub(super) async fn query(&self, call: &GatewayCall) -> GatewayOutcome {
         let Some(reference) = self.reference(call) else {
             return if is_key_gone(call) {
-                match self.find(call).await {
-                    Ok(Some(intent)) => self.seen(call.order_id, &intent),
+                match self.find(call, PAGES_MAX).await {
+                    Ok(Some(intent)) => self.of_query(call, &intent).await,
                     Ok(None) => GatewayOutcome::NotFound,
                     Err(trouble) => unknown(&trouble.to_string()),
                 }
             } else {
-                self.create(call).await
+                self.charge(call).await
             };
         };
         match self.retrieve(&reference).await {
-            Ok(intent) => match self.seen(call.order_id, &intent) {
-                // The page still has the client secret, with which a charge that failed can
-                // be tried with another card. Ended, it cannot.
-                GatewayOutcome::Rejected { code } => self.close(&intent.id, &code).await,
-                outcome => outcome,
-            },
+            Ok(intent) => self.of_query(call, &intent).await,
             Err(trouble) if trouble.verdict() == Verdict::NotFound => GatewayOutcome::NotFound,
             Err(trouble) => unknown(&trouble.to_string()),
+        }
+    }
+
+    /// What a charge that was looked at means. The page may have its client secret, with which
+    /// one that failed can be tried with another card: ended, it cannot.
+    async fn of_query(&self, call: &GatewayCall, intent: &Intent) -> GatewayOutcome {
+        match self.seen(call.order_id, intent) {
+            GatewayOutcome::Rejected { code } => self.close(&intent.id, &code).await,
+            outcome => outcome,
         }
     }
 
@@ -98,7 +116,7 @@ impl Calls {
         if let Some(reference) = self.reference(call) {
             return self.cancel_intent(&reference).await;
         }
-        match self.find(call).await {
+        match self.find(call, PAGES_MAX).await {
             Ok(Some(intent)) => {
                 self.seen(call.order_id, &intent);
                 self.cancel_intent(&intent.id).await
@@ -237,7 +255,7 @@ impl Calls {
 
     /// The key gives no answer of use any more, so what was made under it is looked for.
     async fn found_or(&self, call: &GatewayCall, trouble: &Trouble) -> GatewayOutcome {
-        match self.find(call).await {
+        match self.find(call, PAGES_MAX).await {
             Ok(Some(intent)) => self.seen(call.order_id, &intent),
             Ok(None) | Err(_) => unknown(&trouble.to_string()),
         }
@@ -271,7 +289,7 @@ impl Calls {
     /// Nothing is under way under the charge's key any more, and nothing will be. What was
     /// made, if anything was, is in Stripe's list.
     async fn undo_listed(&self, call: &GatewayCall, trouble: &Trouble) -> GatewayOutcome {
-        match self.find(call).await {
+        match self.find(call, PAGES_MAX).await {
             Ok(Some(intent)) => self.cancel_intent(&intent.id).await,
             Ok(None) if age(call) >= LISTED_AFTER => GatewayOutcome::Cancelled,
             Ok(None) | Err(_) => unknown(&trouble.to_string()),
@@ -377,11 +395,11 @@ impl Calls {
 
     /// Looks through what was made since the payment began. Where there are several, which
     /// only a lost tombstone explains, the one that matters most.
-    async fn find(&self, call: &GatewayCall) -> Result<Option<Intent>, Trouble> {
+    async fn find(&self, call: &GatewayCall, pages_max: usize) -> Result<Option<Intent>, Trouble> {
         let from = (call.requested_at.unix_ms() / 1000).saturating_sub(CLOCKS_APART_S);
         let mut found: Option<Intent> = None;
         let is_through = self
-            .each_intent(from, None, PAGES_MAX, Form::new(), |intent| {
+            .each_intent(from, None, pages_max, Form::new(), |intent| {
                 let is_ours = intent.order() == Some(call.order_id);
                 if is_ours && found.as_ref().is_none_or(|it| weight(&intent) > weight(it)) {
                     found = Some(intent);
