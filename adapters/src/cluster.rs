@@ -21,7 +21,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -57,6 +57,10 @@ pub use self::members::{
 /// How often it is looked whether the journals can be appended to, and how far they were
 /// seen is written down.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Looks at the journals' streams in a row that have no answer until nothing can be
+/// appended: a stream that loses its leader has another one before.
+const UNANSWERED_MAX: u32 = 3;
 
 /// Why a process does not join the cluster. Nothing was changed on the servers but that
 /// missing streams were made.
@@ -257,7 +261,7 @@ impl Cluster {
         });
         // Only this once.
         let _ = told_standings.set(reach.standings.clone());
-        driver.journals().look_out(reach.standings.clone());
+        let unanswered = driver.journals().look_out(reach.standings.clone());
         let (end, ended) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("engine".to_owned())
@@ -284,6 +288,7 @@ impl Cluster {
             nats.clone(),
             role,
             told.readiness,
+            unanswered,
         );
         let mut tasks = vec![
             tokio::spawn(serving).abort_handle(),
@@ -547,6 +552,7 @@ async fn watch(
     nats: Connected,
     role: Role,
     readiness: Arc<Readiness>,
+    unanswered: Arc<AtomicU32>,
 ) {
     let mut saved = [StreamSequence::NONE; 3];
     let mut tick = tokio::time::interval(LOOK_EVERY);
@@ -559,7 +565,9 @@ async fn watch(
             let needs_no_leader = !role.may_lead(journal);
             standing.halted.is_none() && (needs_no_leader || standing.leader != Leader::Nobody)
         });
-        readiness.set_journal_writable(is_connected && is_led);
+        // A stream without a quorum keeps its connections, and who led it leads on.
+        let is_answering = unanswered.load(Ordering::Relaxed) < UNANSWERED_MAX;
+        readiness.set_journal_writable(is_connected && is_led && is_answering);
         let shown = standings.shown();
         if turn % 4 == 0 && shown != saved {
             saved = shown;

@@ -35,9 +35,9 @@ pub use self::relay::{RecordTap, Relay};
 pub use self::status::{
     ClusterStatus, ParticipantStatus, ReplicaStatus, StreamStatus, SyncAlways, status,
 };
-pub(crate) use self::streams::is_missing;
 pub use self::streams::{
     DEAD_LETTERS, Difference, LEASES, SANDBOX_BOOKS, SANDBOX_SUBJECT, SNAPSHOTS_BUCKET,
     StreamReport, Wanted, journal_stream, journal_subject, lease_subject, public, relay_subject,
     sandbox_books, set_up, wanted,
 };
+pub(crate) use self::streams::{is_by_leader, is_missing};

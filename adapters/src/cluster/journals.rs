@@ -4,7 +4,7 @@
 //! servers do not answer in time is `Unknown`: the host settles it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use a4co_core::ids::ParticipantId;
@@ -21,7 +21,9 @@ use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
 use crate::metrics::AppendMetrics;
-use crate::nats::{Connected, LEASES, is_missing, journal_stream, journal_subject, lease_subject};
+use crate::nats::{
+    Connected, LEASES, is_by_leader, is_missing, journal_stream, journal_subject, lease_subject,
+};
 
 /// Names the append in a header, for whoever looks at the stream with other tools.
 const APPEND_ID: &str = "A4CO-Append-Id";
@@ -91,8 +93,10 @@ impl NatsJournals {
     }
 
     /// Looks at the streams' bounds now and then, and whenever the connection is new. For
-    /// as long as the port lives.
-    pub(super) fn look_out(&self, standings: Standings) {
+    /// as long as the port lives. Says how many looks in a row had no answer.
+    pub(super) fn look_out(&self, standings: Standings) -> Arc<AtomicU32> {
+        let unanswered = Arc::new(AtomicU32::new(0));
+        let counted = unanswered.clone();
         let shared = Arc::downgrade(&self.shared);
         let mut connects = self.shared.nats.connects.clone();
         self.runtime.spawn(async move {
@@ -102,11 +106,17 @@ impl NatsJournals {
                     return;
                 };
                 let seen = standings.shown();
+                let mut all_answer = true;
                 for journal in ParticipantId::ALL {
-                    shared.look(journal, seen[journal.index()]).await;
+                    all_answer &= shared.look(journal, seen[journal.index()]).await;
+                }
+                match all_answer {
+                    true => counted.store(0, Ordering::Relaxed),
+                    false => drop(counted.fetch_add(1, Ordering::Relaxed)),
                 }
             }
         });
+        unanswered
     }
 }
 
@@ -271,9 +281,14 @@ impl Shared {
         Ok(ack.await?.sequence)
     }
 
-    async fn look(&self, journal: ParticipantId, seen: StreamSequence) {
+    /// Says whether there was an answer.
+    async fn look(&self, journal: ParticipantId, seen: StreamSequence) -> bool {
         let name = journal_stream(journal);
         let (first, last) = match self.nats.jetstream.get_stream(&name).await {
+            Ok(stream) if !is_by_leader(stream.cached_info()) => {
+                tracing::warn!(%journal, "no server leads the journal's stream; looking again");
+                return false;
+            }
             Ok(stream) => {
                 let state = &stream.cached_info().state;
                 let first = if state.messages == 0 {
@@ -288,7 +303,7 @@ impl Shared {
             // Not answered: it is asked for again.
             Err(error) => {
                 tracing::warn!(%journal, %error, "a journal's stream could not be looked at; trying again");
-                return;
+                return false;
             }
         };
         self.inlet.answer(ReplicaInput::StreamState {
@@ -297,6 +312,7 @@ impl Shared {
             first: StreamSequence::new(first),
             last: StreamSequence::new(last),
         });
+        true
     }
 
     fn saw_lease(&self, journal: ParticipantId, is_gone: bool, value: &[u8], revision: u64) {

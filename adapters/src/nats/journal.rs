@@ -13,11 +13,11 @@ use a4co_core::replicated::{
     Alarm, AnyEntry, AppendId, Content, Entry, Epoch, HostId, StreamSequence,
 };
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
-use async_nats::jetstream::stream::Stream;
+use async_nats::jetstream::stream::{Info, Stream};
 use futures_util::StreamExt as _;
 
 use super::connect::{Connected, NatsError};
-use super::streams::journal_stream;
+use super::streams::{is_by_leader, journal_stream};
 
 /// Messages that are asked for at once: with the largest there are, some 60 MiB.
 const BATCH: i64 = 64;
@@ -174,6 +174,7 @@ impl JournalReader {
         let name = journal_stream(journal);
         let stream = nats.admin.get_stream(&name).await;
         let stream = stream.map_err(|error| NatsError::jetstream(&name, error))?;
+        demand_leader(&name, stream.cached_info())?;
         let state = &stream.cached_info().state;
         Ok(Self {
             journal,
@@ -283,6 +284,7 @@ impl JournalReader {
     pub async fn present_end(&self) -> Result<StreamSequence, JournalError> {
         let info = self.stream.get_info().await;
         let info = info.map_err(|error| NatsError::jetstream(&self.name, error))?;
+        demand_leader(&self.name, &info)?;
         Ok(StreamSequence::new(info.state.last_sequence))
     }
 
@@ -330,6 +332,15 @@ impl JournalReader {
             to: found.previous(),
         }
     }
+}
+
+/// Where it ends is known to its leader alone.
+fn demand_leader(name: &str, info: &Info) -> Result<(), NatsError> {
+    if is_by_leader(info) {
+        return Ok(());
+    }
+    let why = "no server leads the stream; is there a quorum?";
+    Err(NatsError::jetstream(name, why))
 }
 
 #[cfg(test)]

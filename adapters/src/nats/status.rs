@@ -115,13 +115,8 @@ impl ClusterStatus {
 /// Asks the servers. A lease that was not written for `silent` is nobody's. `monitors` are addresses of their monitoring ports
 /// (`http://host:8222`): only there a server says whether it syncs always.
 ///
-/// # Errors
-/// [`NatsError`]. A stream that is missing is a problem in the answer.
-pub async fn status(
-    nats: &Connected,
-    silent: Duration,
-    monitors: &[String],
-) -> Result<ClusterStatus, NatsError> {
+/// What does not answer is a problem in what is returned, and no error.
+pub async fn status(nats: &Connected, silent: Duration, monitors: &[String]) -> ClusterStatus {
     let info = nats.client.server_info();
     let mut problems = Vec::new();
     let mut streams = Vec::new();
@@ -129,7 +124,7 @@ pub async fn status(
     let mut migration = MigrationMark::None;
     for wanted in wanted(1) {
         let name = &wanted.config.name;
-        let stream = match nats.admin.get_stream(name).await {
+        let stream = match nats.jetstream.get_stream(name).await {
             Ok(stream) => stream,
             Err(error) if is_missing(&error.kind()) => {
                 problems.push(format!(
@@ -137,7 +132,11 @@ pub async fn status(
                 ));
                 continue;
             }
-            Err(error) => return Err(NatsError::jetstream(name, error)),
+            // Without a quorum a stream does not answer; the others may.
+            Err(error) => {
+                problems.push(format!("stream {name} does not answer: {error}"));
+                continue;
+            }
         };
         let found = stream.cached_info();
         if *name == journal_stream(ParticipantId::Order) {
@@ -149,8 +148,12 @@ pub async fn status(
         journals.push((name.clone(), stream));
     }
     let has_leases = streams.iter().any(|it| it.stream == LEASES);
+    let seen = async { Ok::<_, NatsError>((leases(nats).await?, servers_now_ms(nats).await?)) };
     let seen = match has_leases {
-        true => Some((leases(nats).await?, servers_now_ms(nats).await?)),
+        true => seen
+            .await
+            .inspect_err(|error| problems.push(error.to_string()))
+            .ok(),
         false => None,
     };
     let mut participants = Vec::new();
@@ -186,7 +189,7 @@ pub async fn status(
             ),
         });
     }
-    Ok(ClusterStatus {
+    ClusterStatus {
         server: info.server_name,
         server_version: info.version,
         sync_always,
@@ -198,7 +201,7 @@ pub async fn status(
         participants,
         streams,
         problems,
-    })
+    }
 }
 
 fn stream_status(wanted: &Wanted, info: &Info, server: &str) -> StreamStatus {
@@ -230,6 +233,7 @@ impl StreamStatus {
         let name = &self.stream;
         if self.leader.is_none() {
             problems.push(format!("no server leads stream {name}: is there a quorum?"));
+            return;
         }
         for it in &self.replicas {
             let server = &it.server;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use a4co_core::ids::ParticipantId;
 use async_nats::jetstream::context::GetStreamErrorKind;
-use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
+use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType};
 use serde::Serialize;
 
 use super::connect::{Connected, NatsError};
@@ -281,6 +281,13 @@ pub async fn set_up(
 
 pub(crate) fn is_missing(kind: &GetStreamErrorKind) -> bool {
     matches!(kind, GetStreamErrorKind::JetStream(error) if error.error_code().0 == STREAM_NOT_FOUND)
+}
+
+/// Whether it was the stream's leader that answered. Without a quorum some copy answers,
+/// which may be behind: how the stream stands is not known then.
+pub(crate) fn is_by_leader(info: &Info) -> bool {
+    let cluster = info.cluster.as_ref();
+    cluster.is_none_or(|it| it.leader.as_ref().is_some_and(|leader| !leader.is_empty()))
 }
 
 /// Every setting on which a promise rests.

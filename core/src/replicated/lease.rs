@@ -73,6 +73,9 @@ pub(super) struct LeaseKeeper {
     next_renewal: Timestamp,
     /// Not taken before then: it was just handed over.
     rests_until: Timestamp,
+    /// A write came to nothing: not written again before then, or servers that refuse at
+    /// once (a key-value stream without a quorum does) are asked without a pause.
+    write_after: Timestamp,
     /// It was handed over and not taken again since, whatever the key still shows.
     is_released: bool,
 }
@@ -89,6 +92,7 @@ impl LeaseKeeper {
             next_read: Timestamp::UNIX_EPOCH,
             next_renewal: Timestamp::UNIX_EPOCH,
             rests_until: Timestamp::UNIX_EPOCH,
+            write_after: Timestamp::UNIX_EPOCH,
             is_released: false,
         }
     }
@@ -161,6 +165,7 @@ impl LeaseKeeper {
             LeaseAnswer::Conflict | LeaseAnswer::Unknown => {
                 self.is_doubtful = true;
                 self.next_read = now;
+                self.write_after = now.saturating_add(Millis::new(self.third().get() / 4));
             }
         }
     }
@@ -198,7 +203,7 @@ impl LeaseKeeper {
             let is_free = seen.holder.is_none_or(|holder| holder == self.host);
             now >= self.rests_until && (is_free || is_silent)
         };
-        (wants && is_due).then(|| self.write(Some(self.host)))
+        (wants && is_due && now >= self.write_after).then(|| self.write(Some(self.host)))
     }
 
     /// When [`Self::tick`] may have something to do.
@@ -210,13 +215,14 @@ impl LeaseKeeper {
             return Some(self.next_read);
         }
         let seen = self.seen.filter(|_| wants)?;
-        Some(if seen.holder == Some(self.host) && !self.is_released {
+        let due_at = if seen.holder == Some(self.host) && !self.is_released {
             self.next_renewal
         } else if seen.holder.is_none_or(|holder| holder == self.host) {
             self.rests_until
         } else {
             seen.since.saturating_add(self.ttl).max(self.rests_until)
-        })
+        };
+        Some(due_at.max(self.write_after))
     }
 
     fn write(&mut self, holder: Option<HostId>) -> LeaseOutput {
@@ -235,5 +241,44 @@ impl LeaseKeeper {
 
     const fn third(&self) -> Millis {
         Millis::new(self.ttl.get() / 3)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A key-value stream without a quorum refuses each write at once, and shows the value
+    /// of before. Both hosts, the holder and one who would take over, ask with pauses.
+    #[test]
+    fn a_write_that_is_refused_at_once_is_not_repeated_at_once() {
+        let (us, other) = (HostId::from_bytes([1; 16]), HostId::from_bytes([2; 16]));
+        let ttl = Millis::from_secs(10);
+        for holder in [us, other] {
+            let value = Lease {
+                holder: Some(holder),
+                beat: 7,
+            };
+            let mut keeper = LeaseKeeper::new(us, ttl);
+            let mut now = Timestamp::from_unix_ms(1_000_000);
+            keeper.seen(now, Some(&value.encode()), 40);
+            let end = now.saturating_add(Millis::from_secs(30));
+            let mut writes = 0;
+            let mut steps = 0;
+            while now < end {
+                steps += 1;
+                assert!(steps < 200, "asked without a pause");
+                match keeper.tick(now, true) {
+                    Some(LeaseOutput::Read) => keeper.seen(now, Some(&value.encode()), 40),
+                    Some(LeaseOutput::Write { .. }) => {
+                        writes += 1;
+                        keeper.written(now, LeaseAnswer::Conflict);
+                    }
+                    None => now = keeper.wake_at(true).map_or(end, |at| at.max(now)),
+                }
+            }
+            // Three or more in a time to live, so that it is had soon after they agree again.
+            assert!((9..=40).contains(&writes), "{writes}");
+        }
     }
 }
