@@ -96,7 +96,11 @@ async fn run(config: &Config, with_demo: bool) -> Result<ExitCode, ServeError> {
             let (relay, tap) = Relay::new(&config.data_dir, nats, counted);
             (Some(relay), Some(tap))
         }
-        None => (None, None),
+        None => {
+            // Without NATS there is no stream to ask.
+            counted.dead_letters.set(0);
+            (None, None)
+        }
     };
     let stripe = stripe(config, &registry)?;
     let settings = http_settings(config, stripe.is_some(), &tracer);
