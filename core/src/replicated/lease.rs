@@ -138,6 +138,8 @@ impl LeaseKeeper {
             Some(Ok(lease)) => lease.holder,
             Some(Err(_)) => Some(HostId::default()),
         };
+        // The key takes writes: ours was refused for the sake of another.
+        self.write_after = Timestamp::UNIX_EPOCH;
         self.seen = Some(Seen {
             revision,
             holder,
