@@ -2,8 +2,8 @@
 //! participants, over a simulated journal service.
 //!
 //! The world around them is that of the embedded host: clients, gateway, auditor, end. What
-//! is here is what lies between the processes and the service ([`wire`]), the service
-//! itself, the driver that a process has ([`member`]), and what breaks.
+//! is here is what lies between the processes and the service (`wire`), the service
+//! itself, the driver that a process has (`member`), and what breaks.
 
 mod commands;
 mod entries;

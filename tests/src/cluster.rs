@@ -162,6 +162,13 @@ pub fn expect_kept(client: &Client, acknowledged: &BTreeMap<String, String>, pro
     ids.dedup();
     assert_eq!(ids.len(), acknowledged.len(), "two keys name one order");
     for order_id in acknowledged.values() {
+        // A process may be a moment behind the one that answered.
+        crate::until("an order that every process shows", || {
+            let answer = client.get(&format!("/api/v1/orders/{order_id}"));
+            (answer.status == 200)
+                .then_some(())
+                .ok_or_else(|| format!("{answer:?}"))
+        });
         let _ = client.ended(order_id);
     }
     for (key, order_id) in acknowledged.iter().take(20) {

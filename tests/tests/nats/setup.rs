@@ -19,10 +19,10 @@ fn streams_are_made_once_and_then_checked() {
 
     let made = run(&["nats", "setup", "--nats", &url]);
     assert_eq!(made.status.code(), Some(0), "{}", said(&made));
-    assert_eq!(said(&made).matches(" made ").count(), 9);
+    assert_eq!(said(&made).matches(" made ").count(), 10);
     let checked = run(&check);
     assert_eq!(checked.status.code(), Some(0), "{}", said(&checked));
-    assert_eq!(said(&checked).matches("as it must be").count(), 9);
+    assert_eq!(said(&checked).matches("as it must be").count(), 10);
 
     let other = run(&["nats", "setup", "--nats", &url, "--nats-replicas", "3"]);
     assert_eq!(other.status.code(), Some(1));
