@@ -16,6 +16,7 @@ mod journal;
 mod leases;
 mod merge;
 mod migration;
+pub(crate) mod ordered;
 mod publish;
 mod relay;
 mod status;

@@ -23,6 +23,7 @@ use tokio::task::AbortHandle;
 use crate::metrics::AppendMetrics;
 use crate::nats::{
     Connected, LEASES, is_by_leader, is_missing, journal_stream, journal_subject, lease_subject,
+    ordered,
 };
 
 /// Names the append in a header, for whoever looks at the stream with other tools.
@@ -326,29 +327,15 @@ impl Shared {
 
 /// Delivers a journal's messages from one on, for as long as somebody takes them.
 async fn tail(shared: Arc<Shared>, journal: ParticipantId, from: StreamSequence) {
-    let stream = &shared.streams[journal.index()];
+    let (stream, name) = (&shared.streams[journal.index()], journal_stream(journal));
     let mut connects = shared.nats.connects.clone();
     let mut next = from;
     loop {
         // A consumer from before a server was lost takes 15 s to notice; a new one is there
         // at once.
         connects.mark_unchanged();
-        let config = pull::OrderedConfig {
-            deliver_policy: DeliverPolicy::ByStartSequence {
-                start_sequence: next.get().max(1),
-            },
-            ..pull::OrderedConfig::default()
-        };
-        let messages = async {
-            stream
-                .create_consumer(config)
-                .await
-                .ok()?
-                .messages()
-                .await
-                .ok()
-        };
-        let Some(mut messages) = messages.await else {
+        let config = ordered::from_sequence(next.get());
+        let Ok(mut messages) = ordered::read(stream, &name, config).await else {
             tokio::time::sleep(REOPEN_AFTER).await;
             continue;
         };
@@ -382,21 +369,10 @@ async fn watch_leases(shared: Arc<Shared>) {
     loop {
         connects.mark_unchanged();
         let config = pull::OrderedConfig {
-            deliver_policy: DeliverPolicy::LastPerSubject,
             filter_subject: "$KV.a4co_leases.leader.*".to_owned(),
-            ..pull::OrderedConfig::default()
+            ..ordered::from(DeliverPolicy::LastPerSubject)
         };
-        let leases = &shared.leases;
-        let messages = async {
-            leases
-                .create_consumer(config)
-                .await
-                .ok()?
-                .messages()
-                .await
-                .ok()
-        };
-        if let Some(mut messages) = messages.await {
+        if let Ok(mut messages) = ordered::read(&shared.leases, LEASES, config).await {
             loop {
                 let message = tokio::select! {
                     message = messages.next() => message,

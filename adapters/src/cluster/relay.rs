@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use a4co_core::ids::ParticipantId;
 use a4co_core::replicated::AnyEntry;
 use a4co_driver::replicated::{Leader, Standings};
-use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use futures_util::{FutureExt as _, StreamExt as _};
 
 use crate::events::{Traces, project_entry};
 use crate::nats::{
-    Connected, LEASES, NatsError, RelayMetrics, journal_stream, pause, publish_all, relay_subject,
+    Connected, LEASES, NatsError, RelayMetrics, journal_stream, ordered, pause, publish_all,
+    relay_subject,
 };
 
 /// Entries whose events go out together, at most.
@@ -68,15 +68,8 @@ async fn relay(
     let mut saved = (after, Instant::now());
     let stream = nats.jetstream.get_stream_no_info(&name).await;
     let stream = stream.map_err(|error| failed(&error))?;
-    let config = pull::OrderedConfig {
-        deliver_policy: DeliverPolicy::ByStartSequence {
-            start_sequence: after + 1,
-        },
-        ..pull::OrderedConfig::default()
-    };
-    let consumer = stream.create_consumer(config).await;
-    let consumer = consumer.map_err(|error| failed(&error))?;
-    let mut messages = consumer.messages().await.map_err(|error| failed(&error))?;
+    let config = ordered::from_sequence(after + 1);
+    let mut messages = ordered::read(&stream, &name, config).await?;
     loop {
         let save_in = SAVE_EVERY.saturating_sub(saved.1.elapsed());
         let first = tokio::select! {

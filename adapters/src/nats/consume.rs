@@ -14,6 +14,7 @@ use futures_util::stream::{BoxStream, select_all};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use super::connect::{Connected, NatsError};
+use super::ordered;
 use super::streams::DEAD_LETTERS;
 use crate::events::{EventError, PublicEvent, PublicStream};
 
@@ -49,18 +50,12 @@ pub async fn follow(
     for public in PublicStream::ALL {
         let stream = nats.admin.get_stream(public.name()).await;
         let stream = stream.map_err(|error| NatsError::jetstream(public.name(), error))?;
-        let config = pull::OrderedConfig {
-            deliver_policy: if from_oldest {
-                DeliverPolicy::All
-            } else {
-                DeliverPolicy::New
-            },
-            ..pull::OrderedConfig::default()
-        };
-        let consumer = stream.create_consumer(config).await;
-        let consumer = consumer.map_err(|error| NatsError::jetstream(public.name(), error))?;
-        let messages = consumer.messages().await;
-        let messages = messages.map_err(|error| NatsError::jetstream(public.name(), error))?;
+        let config = ordered::from(if from_oldest {
+            DeliverPolicy::All
+        } else {
+            DeliverPolicy::New
+        });
+        let messages = ordered::read(&stream, public.name(), config).await?;
         let events = messages
             .map_ok(|message| decode(&message))
             .map_err(move |error| NatsError::jetstream(public.name(), error));

@@ -12,11 +12,12 @@ use a4co_core::record::{Cursors, Frame};
 use a4co_core::replicated::{
     Alarm, AnyEntry, AppendId, Content, Entry, Epoch, HostId, StreamSequence,
 };
-use async_nats::jetstream::consumer::{DeliverPolicy, pull};
+use async_nats::jetstream::consumer::pull;
 use async_nats::jetstream::stream::{Info, Stream};
 use futures_util::StreamExt as _;
 
 use super::connect::{Connected, NatsError};
+use super::ordered;
 use super::streams::{is_by_leader, journal_stream};
 
 /// Messages that are asked for at once: with the largest there are, some 60 MiB.
@@ -312,17 +313,11 @@ impl JournalReader {
     }
 
     async fn begin(&self) -> Result<pull::Ordered, NatsError> {
-        let failed = |error: &dyn std::fmt::Display| NatsError::jetstream(&self.name, error);
         let config = pull::OrderedConfig {
-            deliver_policy: DeliverPolicy::ByStartSequence {
-                start_sequence: self.chain.at.next().get(),
-            },
             max_batch: BATCH,
-            ..pull::OrderedConfig::default()
+            ..ordered::from_sequence(self.chain.at.next().get())
         };
-        let consumer = self.stream.create_consumer(config).await;
-        let consumer = consumer.map_err(|error| failed(&error))?;
-        consumer.messages().await.map_err(|error| failed(&error))
+        ordered::read(&self.stream, &self.name, config).await
     }
 
     fn missing(&self, found: StreamSequence) -> JournalError {

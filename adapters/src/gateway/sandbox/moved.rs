@@ -7,14 +7,13 @@
 use std::path::Path;
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::Stream;
 use futures_util::StreamExt as _;
 
 use super::books::{BooksFile, SandboxBooks, SandboxError};
 use super::record::{BookEntry, RECORD_BYTES};
-use crate::nats::{Connected, NatsError, SANDBOX_BOOKS, SANDBOX_SUBJECT};
+use crate::nats::{Connected, NatsError, SANDBOX_BOOKS, SANDBOX_SUBJECT, ordered};
 
 /// Records that one message takes.
 const MESSAGE_RECORDS: usize = 4_096;
@@ -101,12 +100,8 @@ async fn read_all(stream: &Stream) -> Result<(Vec<u8>, u64), MoveError> {
     if end == 0 {
         return Ok((records, end));
     }
-    let config = pull::OrderedConfig {
-        deliver_policy: DeliverPolicy::All,
-        ..pull::OrderedConfig::default()
-    };
-    let consumer = stream.create_consumer(config).await.map_err(failed)?;
-    let mut messages = consumer.messages().await.map_err(failed)?;
+    let config = ordered::from_sequence(1);
+    let mut messages = ordered::read(stream, SANDBOX_BOOKS, config).await?;
     let mut at = 0;
     while at < end {
         let message = tokio::time::timeout(SILENCE_MAX, messages.next()).await;

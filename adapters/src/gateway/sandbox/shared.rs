@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use a4co_core::gateway::{GatewayCall, GatewayOutcome};
-use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::Stream;
@@ -26,7 +25,7 @@ use super::ledger::{Ledger, Verdict};
 use super::record::{BookEntry, RECORD_BYTES};
 use super::{AnswerSink, Asked, Gateway, GatewayAnswer, answer_to};
 use crate::config::SandboxConfig;
-use crate::nats::{Connected, NatsError, SANDBOX_BOOKS, SANDBOX_SUBJECT};
+use crate::nats::{Connected, NatsError, SANDBOX_BOOKS, SANDBOX_SUBJECT, ordered};
 
 /// Calls that are decided together, at most.
 const BATCH_MAX: usize = 256;
@@ -227,17 +226,8 @@ impl Desk {
         if end <= self.last {
             return true;
         }
-        let config = pull::OrderedConfig {
-            deliver_policy: DeliverPolicy::ByStartSequence {
-                start_sequence: self.last + 1,
-            },
-            ..pull::OrderedConfig::default()
-        };
-        let messages = async {
-            let consumer = self.books.create_consumer(config).await.ok()?;
-            consumer.messages().await.ok()
-        };
-        let Some(mut messages) = messages.await else {
+        let config = ordered::from_sequence(self.last + 1);
+        let Ok(mut messages) = ordered::read(&self.books, SANDBOX_BOOKS, config).await else {
             return false;
         };
         while self.last < end {
