@@ -49,6 +49,19 @@ pub(crate) fn expect_all_to_agree(servers: &[Server], received: &BTreeMap<String
     }
 }
 
+/// After buyers of a million cups: none of their orders that was
+/// acknowledged is lost, every process shows them, no book contradicts another, and the
+/// journals bear it out.
+pub(crate) fn expect_good_end(buyers: Buyers, servers: &[Server], url: &str) {
+    let acknowledged = buyers.stop();
+    for server in servers {
+        expect_kept(&server.client(), &acknowledged, "cup");
+    }
+    let received = BTreeMap::from([("cup".to_owned(), 1_000_000)]);
+    expect_all_to_agree(servers, &received);
+    expect_verified(url);
+}
+
 #[test]
 fn one_process_for_each_role_and_any_of_them_answers() {
     let nats = NatsServer::start(&[]);
@@ -170,13 +183,7 @@ fn the_leader_is_killed_again_and_again_and_nothing_is_lost() {
         buyers.find(&addresses(&servers));
         buyers.expect_more(20);
     }
-    let acknowledged = buyers.stop();
-    for server in &servers {
-        expect_kept(&server.client(), &acknowledged, "cup");
-    }
-    let received = BTreeMap::from([("cup".to_owned(), 1_000_000)]);
-    expect_all_to_agree(&servers, &received);
-    expect_verified(&nats.url());
+    expect_good_end(buyers, &servers, &nats.url());
 }
 
 #[test]
@@ -205,11 +212,7 @@ fn processes_are_replaced_one_after_the_other_and_no_order_waits_for_a_lease() {
         "an order waited for a lease: {slowest:?}"
     );
     println!("the slowest order took {slowest:?}");
-    let acknowledged = buyers.stop();
-    expect_kept(&servers[0].client(), &acknowledged, "cup");
-    let received = BTreeMap::from([("cup".to_owned(), 1_000_000)]);
-    expect_all_to_agree(&servers, &received);
-    expect_verified(&nats.url());
+    expect_good_end(buyers, &servers, &nats.url());
 }
 
 #[test]
@@ -236,13 +239,7 @@ fn a_leader_that_sleeps_beyond_its_lease_commits_nothing_when_it_wakes() {
         buyers.find(&addresses(&servers));
         buyers.expect_more(40);
     }
-    let acknowledged = buyers.stop();
-    for server in &servers {
-        expect_kept(&server.client(), &acknowledged, "cup");
-    }
-    let received = BTreeMap::from([("cup".to_owned(), 1_000_000)]);
-    expect_all_to_agree(&servers, &received);
-    expect_verified(&nats.url());
+    expect_good_end(buyers, &servers, &nats.url());
 }
 
 #[test]
@@ -272,13 +269,7 @@ fn a_process_that_is_cut_off_takes_nothing_and_catches_up() {
     wire.mend();
     buyers.find(&addresses(&servers));
     buyers.expect_more(40);
-    let acknowledged = buyers.stop();
-    for server in &servers {
-        expect_kept(&server.client(), &acknowledged, "cup");
-    }
-    let received = BTreeMap::from([("cup".to_owned(), 1_000_000)]);
-    expect_all_to_agree(&servers, &received);
-    expect_verified(&nats.url());
+    expect_good_end(buyers, &servers, &nats.url());
 }
 
 #[test]

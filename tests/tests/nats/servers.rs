@@ -1,14 +1,12 @@
 //! The NATS servers themselves fail: one that is killed with everything it has, and one of
 //! three.
 
-use std::collections::BTreeMap;
-
 use a4co_tests::cluster::{Buyers, expect_kept, expect_verified, stock};
 use a4co_tests::nats::{NatsCluster, NatsServer};
 use a4co_tests::server::run;
 use a4co_tests::{Server, until};
 
-use crate::cluster::{addresses, expect_all_to_agree, options};
+use crate::cluster::{addresses, expect_good_end, options};
 
 #[test]
 fn the_only_server_is_killed_and_comes_back() {
@@ -22,13 +20,7 @@ fn the_only_server_is_killed_and_comes_back() {
         nats.launch();
     }
     buyers.expect_more(20);
-    let acknowledged = buyers.stop();
-    for server in &servers {
-        expect_kept(&server.client(), &acknowledged, "cup");
-    }
-    let received = BTreeMap::from([("cup".to_owned(), 1_000_000)]);
-    expect_all_to_agree(&servers, &received);
-    expect_verified(&nats.url());
+    expect_good_end(buyers, &servers, &nats.url());
 }
 
 #[test]
@@ -54,13 +46,7 @@ fn a_cluster_of_three_loses_each_of_its_servers_once() {
     }
     buyers.expect_more(20);
     println!("the slowest order took {:?}", buyers.slowest());
-    let acknowledged = buyers.stop();
-    for server in &servers {
-        expect_kept(&server.client(), &acknowledged, "cup");
-    }
-    let received = BTreeMap::from([("cup".to_owned(), 1_000_000)]);
-    expect_all_to_agree(&servers, &received);
-    expect_verified(&nats.urls());
+    expect_good_end(buyers, &servers, &nats.urls());
 }
 
 #[test]
