@@ -127,37 +127,3 @@ pub fn inlet() -> (Inlet, Outlet) {
     };
     (Inlet { answers, tail }, outlet)
 }
-
-/// Several observers as one.
-impl<A: ReplicaObserver, B: ReplicaObserver> ReplicaObserver for (A, B) {
-    fn published(
-        &mut self,
-        published: u64,
-        journal: ParticipantId,
-        at: StreamSequence,
-        rows: &[Row],
-    ) {
-        self.0.published(published, journal, at, rows);
-        self.1.published(published, journal, at, rows);
-    }
-
-    fn caught_up(&mut self, host: &ReplicatedHost) {
-        self.0.caught_up(host);
-        self.1.caught_up(host);
-    }
-
-    fn role(&mut self, journal: ParticipantId, role: Role) {
-        self.0.role(journal, role);
-        self.1.role(journal, role);
-    }
-
-    fn fenced(&mut self, journal: ParticipantId, by: AppendId) {
-        self.0.fenced(journal, by);
-        self.1.fenced(journal, by);
-    }
-
-    fn halted(&mut self, journal: ParticipantId, alarm: &Alarm) {
-        self.0.halted(journal, alarm);
-        self.1.halted(journal, alarm);
-    }
-}
