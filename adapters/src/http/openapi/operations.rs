@@ -509,7 +509,7 @@ pub(super) fn parameters() -> Value {
         },
         "StripeSignature": {
             "name": "Stripe-Signature", "in": "header",
-            "schema": { "type": "string", "example": "t=1800000000,v1=5257a869e7ec…" },
+            "schema": { "type": "string", "example": "t=1800000000,v1=5257a869e7ecebeda32affa62cdca3fa51cad7e77a0e56ff536d0ce8e108d8bd" },
             "description": "The time, and HMAC-SHA256 of time and body under the endpoint's secret.",
         },
         "Prefer": {
