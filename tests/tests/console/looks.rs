@@ -52,7 +52,7 @@ fn every_page_in_light_in_dark_and_on_a_telephone() {
         ("product", "/stock/espresso-cup", "On hand"),
         ("parked", "/parked", "Dead letters"),
         ("test-order", "/test-order", "Card declined"),
-        ("cluster", "/cluster", "embedded"),
+        ("cluster", "/cluster", "This process is everything"),
     ];
     let looks = [
         ("light", DESK),
