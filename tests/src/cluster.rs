@@ -1,11 +1,11 @@
 //! What the tests of several processes need: clients that never give up, and a line to the
-//! servers that can be cut.
+//! servers that can be cut, silent or slow.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -227,13 +227,30 @@ pub fn leads(client: &Client, participant: &str) -> bool {
     String::from_utf8_lossy(&metrics.body).contains(&line)
 }
 
-/// A line between a process and a server that can be cut, and mended again. What is on it
-/// at the cut is lost.
+/// A line between a process and a server that can be cut, silent or slow, and mended again.
 #[derive(Debug)]
 pub struct Wire {
     port: u16,
-    is_cut: Arc<AtomicBool>,
-    open: Arc<Mutex<Vec<TcpStream>>>,
+    line: Arc<Line>,
+}
+
+#[derive(Debug, Default)]
+struct Line {
+    state: Mutex<State>,
+    changed: Condvar,
+    open: Mutex<Vec<TcpStream>>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Whole,
+    Cut,
+    /// Nothing gets through, and nobody is told, as when a network loses every packet: what
+    /// was sent arrives once it is mended.
+    Silent,
+    /// So long for each piece of what is sent, in either direction.
+    Slow(Duration),
 }
 
 impl Wire {
@@ -246,18 +263,17 @@ impl Wire {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
         let wire = Self {
             port: listener.local_addr().expect("an address").port(),
-            is_cut: Arc::default(),
-            open: Arc::default(),
+            line: Arc::default(),
         };
-        let (is_cut, open) = (wire.is_cut.clone(), wire.open.clone());
+        let line = wire.line.clone();
         // Ends with the test's process.
         std::thread::spawn(move || {
             for near in listener.incoming().map_while(Result::ok) {
-                if is_cut.load(Ordering::Relaxed) {
+                if *lock(&line.state) == State::Cut {
                     continue;
                 }
                 if let Ok(far) = TcpStream::connect(("127.0.0.1", port)) {
-                    let _ = join(&near, &far, &open);
+                    let _ = line.join(&near, &far);
                 }
             }
         });
@@ -270,32 +286,74 @@ impl Wire {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
-    /// Cuts it: what is open breaks, and nothing new gets through.
+    /// Cuts it: what is open breaks, what is on it is lost, and nothing new gets through.
     pub fn cut(&self) {
-        self.is_cut.store(true, Ordering::Relaxed);
-        for stream in lock(&self.open).drain(..) {
+        self.line.turn(State::Cut);
+        for stream in lock(&self.line.open).drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
 
+    /// Nothing gets through any more, and neither end is told.
+    pub fn fall_silent(&self) {
+        self.line.turn(State::Silent);
+    }
+
+    /// Each piece of what is sent takes so long.
+    pub fn slow_down(&self, delay: Duration) {
+        self.line.turn(State::Slow(delay));
+    }
+
     /// Mends it.
     pub fn mend(&self) {
-        self.is_cut.store(false, Ordering::Relaxed);
+        self.line.turn(State::Whole);
     }
 }
 
-fn join(near: &TcpStream, far: &TcpStream, open: &Mutex<Vec<TcpStream>>) -> io::Result<()> {
-    lock(open).extend([near.try_clone()?, far.try_clone()?]);
-    for (from, to) in [(near, far), (far, near)] {
-        from.set_nodelay(true)?;
-        let (mut from, mut to) = (from.try_clone()?, to.try_clone()?);
-        std::thread::spawn(move || {
-            let _ = io::copy(&mut from, &mut to);
-            let _ = to.shutdown(Shutdown::Both);
-            let _ = from.shutdown(Shutdown::Both);
-        });
+impl Line {
+    fn turn(&self, state: State) {
+        *lock(&self.state) = state;
+        self.changed.notify_all();
     }
-    Ok(())
+
+    fn join(self: &Arc<Self>, near: &TcpStream, far: &TcpStream) -> io::Result<()> {
+        lock(&self.open).extend([near.try_clone()?, far.try_clone()?]);
+        for (from, to) in [(near, far), (far, near)] {
+            from.set_nodelay(true)?;
+            let (mut from, mut to) = (from.try_clone()?, to.try_clone()?);
+            let line = self.clone();
+            std::thread::spawn(move || {
+                let _ = line.carry(&mut from, &mut to);
+                let _ = to.shutdown(Shutdown::Both);
+                let _ = from.shutdown(Shutdown::Both);
+            });
+        }
+        Ok(())
+    }
+
+    /// Until one end closes.
+    fn carry(&self, from: &mut TcpStream, to: &mut TcpStream) -> io::Result<()> {
+        let mut piece = [0; 16 * 1024];
+        loop {
+            let read = from.read(&mut piece)?;
+            if read == 0 {
+                return Ok(());
+            }
+            let mut state = lock(&self.state);
+            while *state == State::Silent {
+                state = self
+                    .changed
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
+            }
+            let now = *state;
+            drop(state);
+            if let State::Slow(delay) = now {
+                std::thread::sleep(delay);
+            }
+            to.write_all(&piece[..read])?;
+        }
+    }
 }
 
 /// What a process says of itself where it is not ready.

@@ -273,6 +273,60 @@ fn a_process_that_is_cut_off_takes_nothing_and_catches_up() {
 }
 
 #[test]
+fn a_leader_whose_network_goes_silent_is_replaced_and_catches_up() {
+    let nats = NatsServer::start(&[]);
+    let wire = Wire::to(nats.port());
+    let alone = options(&wire.nats_url()).start();
+    until("a leader", || {
+        PARTICIPANTS
+            .iter()
+            .all(|it| leads(&alone.client(), it))
+            .then_some(())
+            .ok_or_else(|| "not yet".to_owned())
+    });
+    let servers = [alone, options(&nats.url()).start()];
+    stock(&servers, "cup", 1_000_000);
+    let buyers = Buyers::start(4, "cup", &addresses(&servers));
+    buyers.expect_more(20);
+    // Its appends and the writes of its leases are on the way, and arrive when another has
+    // long led: each expects a sequence that has gone by.
+    wire.fall_silent();
+    buyers.find(&[servers[1].address()]);
+    until("another leader", || {
+        PARTICIPANTS
+            .iter()
+            .all(|it| leads(&servers[1].client(), it))
+            .then_some(())
+            .ok_or_else(|| "not yet".to_owned())
+    });
+    buyers.expect_more(40);
+    wire.mend();
+    buyers.find(&addresses(&servers));
+    buyers.expect_more(40);
+    expect_good_end(buyers, &servers, &nats.url());
+}
+
+#[test]
+fn a_slow_server_makes_orders_slow_and_nothing_worse() {
+    let nats = NatsServer::start(&[]);
+    let wire = Wire::to(nats.port());
+    let servers: Vec<Server> = (0..2).map(|_| options(&wire.nats_url()).start()).collect();
+    stock(&servers, "cup", 1_000_000);
+    let buyers = Buyers::start(4, "cup", &addresses(&servers));
+    buyers.expect_more(20);
+    for delay in [20, 200] {
+        wire.slow_down(Duration::from_millis(delay));
+        buyers.expect_more(20);
+    }
+    // Slower than a lease lives: whoever leads may change, and nothing is decided twice.
+    wire.slow_down(LEASE + LEASE / 2);
+    std::thread::sleep(2 * LEASE);
+    wire.mend();
+    buyers.expect_more(40);
+    expect_good_end(buyers, &servers, &nats.url());
+}
+
+#[test]
 fn a_planned_hand_over_takes_no_lease_and_is_told() {
     let nats = NatsServer::start(&[]);
     let url = nats.url();
