@@ -6,7 +6,6 @@ use std::sync::Arc;
 use a4co_core::command::Command;
 use a4co_core::inventory::InventoryCommand;
 use a4co_driver::ports::Gateway;
-use tokio::net::TcpListener;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::oneshot;
 
@@ -17,13 +16,16 @@ use crate::embedded::{DiskState, Embedded, EmbeddedConfig, Recovered, ShutdownEr
 use crate::events::Traces;
 use crate::gateway::sandbox::{Sandbox, SandboxError};
 use crate::gateway::stripe::{self, Stripe, StripeError};
-use crate::http::server::{self, BindError, Drained, ServerSettings};
-use crate::http::{self, Commands, HttpSettings, HttpState, LiveTap, Ports, Readiness};
+use crate::http::server::BindError;
+use crate::http::{Commands, HttpSettings, HttpState, LiveTap, Ports, Readiness};
 use crate::metrics::EngineMetrics;
 use crate::nats::{RecordTap, Relay, RelayMetrics};
 use crate::trace::{TraceError, Tracer};
 
 mod clustered;
+mod door;
+
+use door::Door;
 
 /// Why the process does not serve, or no longer does. Its text is a sentence for whoever
 /// started it.
@@ -105,13 +107,8 @@ async fn run(config: &Config, with_demo: bool) -> Result<ExitCode, ServeError> {
     let stripe = stripe(config, &registry)?;
     let settings = http_settings(config, stripe.is_some(), &tracer);
     let state = Arc::new(HttpState::new(settings, readiness.clone(), registry)?);
-    // The door is there from the start, so that probes see a process that recovers.
-    let listener = server::bind(config.listen.socket_addr()).await?;
-    // Port 0 has become a real one, which whoever started the process wants to know.
-    let listen = listener.local_addr().unwrap_or(config.listen.socket_addr());
-    tracing::info!(%listen, "listening");
-    let (close, closed) = tokio::sync::oneshot::channel::<()>();
-    let serving = tokio::spawn(serve_http(listener, state.clone(), config, closed));
+    let door = Door::open(state.clone(), config).await?;
+    let listen = door.listen();
 
     let mut end = std::pin::pin!(asked_to_end());
     let started = tokio::select! {
@@ -122,8 +119,7 @@ async fn run(config: &Config, with_demo: bool) -> Result<ExitCode, ServeError> {
     let (mut engine, recovered) = match started {
         Ok(started) => started,
         Err(error) => {
-            drop(close);
-            let _ = serving.await;
+            door.shut().await;
             return Err(error);
         }
     };
@@ -165,14 +161,7 @@ async fn run(config: &Config, with_demo: bool) -> Result<ExitCode, ServeError> {
         failure = engine.failed() => failure,
     };
     readiness.set_draining();
-    drop(close);
-    match serving.await {
-        Ok(Drained::Complete) => {}
-        Ok(Drained::CutOff { connections }) => {
-            tracing::warn!(connections, "requests were cut off at the end");
-        }
-        Err(error) => tracing::error!(%error, "the HTTP server panicked"),
-    }
+    door.shut().await;
     if let Some(failure) = failure {
         return Err(ServeError::Failed(failure));
     }
@@ -207,23 +196,6 @@ fn http_settings(config: &Config, has_stripe: bool, tracer: &Tracer) -> HttpSett
         tracer: tracer.clone(),
         ..HttpSettings::default()
     }
-}
-
-fn serve_http(
-    listener: TcpListener,
-    state: Arc<HttpState>,
-    config: &Config,
-    closed: tokio::sync::oneshot::Receiver<()>,
-) -> impl Future<Output = Drained> + use<> {
-    let settings = ServerSettings {
-        header_timeout: config.http.header_timeout,
-        drain_timeout: config.http.shutdown_timeout,
-        ..ServerSettings::default()
-    };
-    server::serve(listener, http::router(state), settings, async {
-        // Resolves when its sender is dropped; nothing is ever sent.
-        let _ = closed.await;
-    })
 }
 
 async fn start_engine(

@@ -188,7 +188,7 @@ pub struct Readiness {
     phase: AtomicU8,
     journal_writable: AtomicBool,
     store_degraded: AtomicBool,
-    draining: Notify,
+    changed: Notify,
 }
 
 /// The view of the store is what production reads.
@@ -246,7 +246,7 @@ impl Default for Readiness {
             phase: AtomicU8::new(Phase::Recovering as u8),
             journal_writable: AtomicBool::new(true),
             store_degraded: AtomicBool::new(false),
-            draining: Notify::new(),
+            changed: Notify::new(),
         }
     }
 }
@@ -264,13 +264,12 @@ impl Readiness {
 
     /// Recovery has finished.
     pub fn set_ready(&self) {
-        self.phase.store(Phase::Ready as u8, Ordering::Release);
+        self.enter(Phase::Ready);
     }
 
     /// The end is near: answers that wait for a saga leave now.
     pub fn set_draining(&self) {
-        self.phase.store(Phase::Draining as u8, Ordering::Release);
-        self.draining.notify_waiters();
+        self.enter(Phase::Draining);
     }
 
     /// Can the journal be appended to?
@@ -301,14 +300,31 @@ impl Readiness {
         self.phase() == Phase::Ready && self.journal_writable()
     }
 
+    /// Resolves once recovery is over.
+    pub async fn recovered(&self) {
+        self.until(|phase| phase != Phase::Recovering).await;
+    }
+
     /// Resolves once the process is draining.
     pub async fn drained(&self) {
-        let notified = self.draining.notified();
-        tokio::pin!(notified);
-        // Registered before the look, so that a change in between is not missed.
-        notified.as_mut().enable();
-        if self.phase() != Phase::Draining {
-            notified.await;
+        self.until(|phase| phase == Phase::Draining).await;
+    }
+
+    fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Release);
+        self.changed.notify_waiters();
+    }
+
+    async fn until(&self, is_there: impl Fn(Phase) -> bool) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            // Registered before the look, so that a change in between is not missed.
+            changed.as_mut().enable();
+            if is_there(self.phase()) {
+                return;
+            }
+            changed.await;
         }
     }
 }

@@ -6,22 +6,19 @@ use std::time::Duration;
 
 use a4co_driver::ports::Gateway;
 
-use super::{ServeError, asked_to_end, greet, http_settings, load_catalogue, serve_http, stripe};
+use super::door::Door;
+use super::{ServeError, asked_to_end, greet, http_settings, load_catalogue, stripe};
 use crate::cluster::{Cluster, JoinError, Joining, Told};
 use crate::config::{Config, Role};
 use crate::embedded::{DiskState, ShutdownError};
 use crate::gateway::sandbox::SharedSandbox;
-use crate::http::server::{self, Drained};
-use crate::http::{HttpSettings, HttpState, Phase, Ports, Readiness};
+use crate::http::{HttpSettings, HttpState, Ports, Readiness};
 use crate::metrics::EngineMetrics;
 use crate::nats::{self, Connected, NatsConfig, NatsError, RelayMetrics};
 use crate::trace::Tracer;
 
 /// Wait before servers that could not be reached are tried again.
 const CONNECT_AGAIN: Duration = Duration::from_secs(1);
-
-/// How often it is looked whether the process has caught up.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 pub(super) async fn run(
     config: &Config,
@@ -39,12 +36,8 @@ pub(super) async fn run(
         ..http_settings(config, stripe.is_some(), &tracer)
     };
     let state = Arc::new(HttpState::new(settings, readiness.clone(), registry)?);
-    // The door is there from the start, so that probes see a process that catches up.
-    let listener = server::bind(config.listen.socket_addr()).await?;
-    let listen = listener.local_addr().unwrap_or(config.listen.socket_addr());
-    tracing::info!(%listen, "listening");
-    let (close, closed) = tokio::sync::oneshot::channel::<()>();
-    let serving = tokio::spawn(serve_http(listener, state.clone(), config, closed));
+    let door = Door::open(state.clone(), config).await?;
+    let listen = door.listen();
 
     let mut end = std::pin::pin!(asked_to_end());
     let joining = async {
@@ -78,8 +71,7 @@ pub(super) async fn run(
     let mut cluster = match joined {
         Ok(cluster) => cluster,
         Err(error) => {
-            drop(close);
-            let _ = serving.await;
+            door.shut().await;
             return Err(error.into());
         }
     };
@@ -96,9 +88,7 @@ pub(super) async fn run(
     tokio::spawn(state.run_live_feed());
     let (commands, view) = (cluster.commands.clone(), cluster.view.clone());
     let greeting = async {
-        while readiness.phase() == Phase::Recovering {
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
+        readiness.recovered().await;
         if with_demo && view.products().is_empty() {
             load_catalogue(&*commands).await;
         }
@@ -114,14 +104,7 @@ pub(super) async fn run(
         () = greeting => false,
     };
     readiness.set_draining();
-    drop(close);
-    match serving.await {
-        Ok(Drained::Complete) => {}
-        Ok(Drained::CutOff { connections }) => {
-            tracing::warn!(connections, "requests were cut off at the end");
-        }
-        Err(error) => tracing::error!(%error, "the HTTP server panicked"),
-    }
+    door.shut().await;
     if has_failed {
         return Err(ServeError::Ended);
     }
