@@ -68,7 +68,7 @@ export function order(main, [id]) {
     fill(head, h("div", {}, h("p", { class: "muted crumbs" }, link("/orders", "Orders"), " / ", h("code", {}, id)), h("h1", {}, money(order.totalAmount, order.currency), " ", badge(order.status, order.parked))),
       h("div", { class: "buttons" },
         running && order.sagaState !== "COMPENSATING" && h("button", { type: "button", class: "danger", onclick: cancel }, "Cancel…"),
-        order.parked && h("button", { type: "button", class: "primary", onclick: retry }, "Try again…"),
+        (order.parked || payment?.parked) && h("button", { type: "button", class: "primary", onclick: retry }, "Try again…"),
         order.status === "CONFIRMED" && left > 0 && h("button", { type: "button", onclick: refund }, "Refund…")));
     fill(body,
       (order.failureReason ?? order.cancellationReason) && h("p", { class: "note" }, h("b", {}, order.failureReason ? "Failed: " : running ? "Being undone: " : "Cancelled: "), order.failureReason ?? order.cancellationReason),

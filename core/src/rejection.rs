@@ -69,4 +69,7 @@ pub enum Rejection {
     /// The journal has no room. Try again when the operator has made some.
     #[error("the journal's disk is full, so nothing new can be accepted")]
     JournalFull,
+    /// Only a parked payment takes an operator's nudge. May change as its call goes on.
+    #[error("the payment is {0} and not parked, so there is nothing to retry")]
+    PaymentNotParked(PaymentStatus),
 }

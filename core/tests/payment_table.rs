@@ -67,6 +67,8 @@ closed!(
 enum On {
     Fact(Told),
     Refund(Wish),
+    /// An operator's nudge.
+    Retry,
     Early,
     Deadline,
     Late,
@@ -123,6 +125,7 @@ closed!(
 
 fn inputs() -> Vec<On> {
     let mut inputs = vec![
+        On::Retry,
         On::Early,
         On::Deadline,
         On::Late,
@@ -248,6 +251,13 @@ fn decide(state: State, on: On) -> String {
             let command = PaymentCommand::Refund {
                 order_id: id,
                 amount: minor.map(amount),
+                idempotency: None,
+            };
+            show(host.decide(Input::Command(&command), T0))
+        }
+        On::Retry => {
+            let command = PaymentCommand::Retry {
+                order_id: id,
                 idempotency: None,
             };
             show(host.decide(Input::Command(&command), T0))
@@ -481,7 +491,7 @@ fn what_the_order_says(table: &mut Payments) {
 
     table.check(
         &[S::CancellingParked, S::UndoneParked, S::CapturingParked],
-        &[On::Fact(Told::RetryRequested)],
+        &[On::Fact(Told::RetryRequested), On::Retry],
         "retried",
     );
 }
@@ -489,7 +499,17 @@ fn what_the_order_says(table: &mut Payments) {
 fn what_an_operator_wants(table: &mut Payments) {
     use State as S;
     let all: Vec<_> = Wish::ALL.iter().map(|wish| On::Refund(*wish)).collect();
-    table.check(&[S::Unknown], &all, "refused: PaymentNotFound");
+    let all_and_retry = [all.as_slice(), &[On::Retry]].concat();
+    table.check(&[S::Unknown], &all_and_retry, "refused: PaymentNotFound");
+    let not_parked: Vec<_> = State::ALL
+        .iter()
+        .copied()
+        .filter(|state| {
+            let parked = [S::CancellingParked, S::UndoneParked, S::CapturingParked];
+            *state != S::Unknown && !parked.contains(state)
+        })
+        .collect();
+    table.check(&not_parked, &[On::Retry], "refused: PaymentNotParked");
     let not_refundable = [
         S::Charging,
         S::Asking,

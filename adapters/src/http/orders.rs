@@ -11,6 +11,7 @@ use a4co_core::command::Command;
 use a4co_core::ids::{IdempotencyKey, OrderId};
 use a4co_core::limits::REASON_CHARS_MAX;
 use a4co_core::order::{CreateOrder, Order, OrderCommand};
+use a4co_core::payment::PaymentCommand;
 use a4co_core::rejection::Rejection;
 use axum::Extension;
 use axum::body::Body;
@@ -26,7 +27,7 @@ use super::fields::{Findings, Object, Place};
 use super::fingerprint::Canonical;
 use super::headers::{Wait, idempotency, idempotency_key};
 use super::ports::Ports;
-use super::problem::Problem;
+use super::problem::{Code, Problem};
 use super::request::{self, PathText};
 use super::shapes::OrderShape;
 use super::{API_PREFIX, HttpState, answer, ids};
@@ -187,15 +188,51 @@ pub(super) async fn retry(
             .text(&order_id.to_string())
             .end()
     };
+    let idempotency = idempotency(&headers, fingerprint)?;
     let command = OrderCommand::Retry {
         order_id,
-        idempotency: idempotency(&headers, fingerprint)?,
+        idempotency: idempotency.clone(),
     };
     let wait = Wait::of(&headers);
     let span = tracing::info_span!("order", %order_id);
-    change(&state, order_id, command, wait)
-        .instrument(span)
-        .await
+    async {
+        match change(&state, order_id, command, wait).await {
+            Err(refused) if refused.code() == Code::SagaNotParked => {
+                let command = PaymentCommand::Retry {
+                    order_id,
+                    idempotency,
+                };
+                retry_payment(&state, command, refused).await
+            }
+            answered => answered,
+        }
+    }
+    .instrument(span)
+    .await
+}
+
+/// A payment may be parked although its order's saga is not: a capture comes after the
+/// confirmation, and so does a refund by hand. Where nothing is parked either, the saga's
+/// refusal stands.
+async fn retry_payment(
+    state: &HttpState,
+    command: PaymentCommand,
+    refused: Problem,
+) -> Result<Response, Problem> {
+    let order_id = command.order_id();
+    let reply = state.submit(Command::Payment(command)).await?;
+    match reply.result {
+        Ok(_) => {}
+        Err(Rejection::PaymentNotParked(_) | Rejection::PaymentNotFound(_)) => return Err(refused),
+        Err(rejection) => return Err(rejection.into()),
+    }
+    let order = state.ports()?.reads.order(order_id)?;
+    let order = order.ok_or(Rejection::OrderNotFound(order_id))?;
+    let mut response = answer::json(StatusCode::OK, &OrderShape::present(&order))?;
+    if reply.replayed {
+        answer::replayed(&mut response);
+    }
+    Ok(response)
 }
 
 async fn change(

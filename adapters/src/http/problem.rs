@@ -289,7 +289,7 @@ impl From<Rejection> for Problem {
             Rejection::IdempotencyKeyReused => Code::IdempotencyKeyReused,
             Rejection::OrderNotFound(_) => Code::OrderNotFound,
             Rejection::OrderNotCancellable { .. } => Code::OrderNotCancellable,
-            Rejection::SagaNotParked(_) => Code::SagaNotParked,
+            Rejection::SagaNotParked(_) | Rejection::PaymentNotParked(_) => Code::SagaNotParked,
             Rejection::ProductNotFound(_) => Code::ProductNotFound,
             Rejection::StockBelowReserved { .. } => Code::StockBelowReserved,
             Rejection::StockTooLarge { .. } => Code::StockTooLarge,

@@ -52,6 +52,12 @@ impl Participant for PaymentParticipant {
                 let operation = refund.map(|number| GatewayOperation::Refund { number });
                 Ok(on_outcome(payment, settings, operation, outcome, now))
             }
+            Input::Command(PaymentCommand::Retry { order_id, .. }) => {
+                let payment = state
+                    .payment(*order_id)
+                    .ok_or(Rejection::PaymentNotFound(*order_id))?;
+                on_retry(payment).ok_or_else(|| Rejection::PaymentNotParked(payment.status()))
+            }
             Input::Upstream(Fact::Order(event)) => Ok(on_order(state, event)),
             Input::Gateway {
                 order_id,
@@ -105,7 +111,8 @@ impl Participant for PaymentParticipant {
 
     fn idempotency(command: &PaymentCommand) -> Option<&Idempotency> {
         match command {
-            PaymentCommand::Refund { idempotency, .. } => idempotency.as_ref(),
+            PaymentCommand::Refund { idempotency, .. }
+            | PaymentCommand::Retry { idempotency, .. } => idempotency.as_ref(),
             // What was said before changes nothing when it is said again.
             PaymentCommand::Report { .. } => None,
         }
@@ -292,14 +299,19 @@ fn on_order(state: &PaymentState, event: &OrderEvent) -> Vec<PaymentEvent> {
             .collect(),
         OrderEvent::RetryRequested { order_id } => state
             .payment(*order_id)
-            .filter(|payment| payment.parked)
-            .map(|_| PaymentEvent::PaymentRetried {
-                order_id: *order_id,
-            })
-            .into_iter()
-            .collect(),
+            .and_then(on_retry)
+            .unwrap_or_default(),
         _ => Vec::new(),
     }
+}
+
+/// What is parked is due at once; `None` where nothing is.
+fn on_retry(payment: &Payment) -> Option<Vec<PaymentEvent>> {
+    payment.parked.then(|| {
+        vec![PaymentEvent::PaymentRetried {
+            order_id: payment.order_id,
+        }]
+    })
 }
 
 fn undo_payment(payment: &Payment) -> Vec<PaymentEvent> {

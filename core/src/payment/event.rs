@@ -36,6 +36,14 @@ pub enum PaymentCommand {
         /// What the gateway says.
         outcome: GatewayOutcome,
     },
+    /// An operator's nudge for a call that keeps failing after the order itself has ended:
+    /// a capture, or a refund that an operator asked for.
+    Retry {
+        /// Whose payment.
+        order_id: OrderId,
+        /// The client's key, if it sent one.
+        idempotency: Option<Idempotency>,
+    },
 }
 
 impl PaymentCommand {
@@ -43,7 +51,9 @@ impl PaymentCommand {
     #[must_use]
     pub const fn order_id(&self) -> OrderId {
         match self {
-            Self::Refund { order_id, .. } | Self::Report { order_id, .. } => *order_id,
+            Self::Refund { order_id, .. }
+            | Self::Report { order_id, .. }
+            | Self::Retry { order_id, .. } => *order_id,
         }
     }
 }

@@ -92,6 +92,35 @@ fn an_order_that_is_undone_lets_the_money_go_without_taking_it() {
     expect(&shop.client.order(&Shop::cup(BAD)), "CANCELLED");
 }
 
+#[test]
+fn a_parked_capture_is_tried_at_once_when_an_operator_says_so() {
+    let shop = Shop::open_with(|options| {
+        manual(options)
+            .flag("--park-after-attempts", "2")
+            .flag("--parked-retry", "1h")
+    });
+    let refused = || Fault::Instead(500, vec![], shapes::error("api_error"));
+    shop.proxy.fail(CAPTURE, refused(), 1_000);
+    let order = shop.client.order(&Shop::cup(GOOD));
+    expect(&order, "CONFIRMED");
+    shop.payment_until(&order, "a capture that is parked", |payment| {
+        payment["parked"] == true
+    });
+    shop.proxy.heal();
+    let id = order["orderId"].as_str().expect("an id");
+    let path = format!("/api/v1/orders/{id}/retry");
+    let nudged = shop.client.post(&path, &json!({})).expect(200).json();
+    assert_eq!(nudged["orderId"], id, "{nudged}");
+    let payment = shop.payment_until(&order, "the capture", |payment| {
+        payment["status"] == "SUCCEEDED"
+    });
+    assert_eq!(payment["parked"], false, "{payment}");
+    shop.expect_money(&order, 1000, 0);
+    shop.client
+        .post(&path, &json!({}))
+        .expect_problem(409, "saga_not_parked");
+}
+
 /// The authorisation is gone when it is to be taken: nothing is dropped, somebody is told.
 #[test]
 fn an_authorisation_that_is_gone_is_shown() {

@@ -139,7 +139,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         method: "post",
         id: "retryOrder",
         tag: "orders",
-        summary: "Nudge a saga that is parked",
+        summary: "Nudge a saga, or its payment, that is parked",
         takes: &["orderId", "IdempotencyKey", "Prefer"],
         body: Body::Optional("Nothing"),
         answers: &[(200, "Order")],
@@ -355,12 +355,13 @@ const fn process(
 impl Operation {
     /// As the document has it.
     pub(super) fn document(&self) -> Value {
-        let position: &[&str] = if self.tag == "process" {
-            &[]
-        } else {
-            &["Position"]
+        let of_any: &[&str] = match (self.tag, self.route) {
+            ("process", _) => &[],
+            // A feed is no request of a trace: it ends when the page is closed.
+            (_, Route::Events) => &["Position"],
+            _ => &["Position", "Traceparent"],
         };
-        let takes = self.takes.iter().chain(position);
+        let takes = self.takes.iter().chain(of_any);
         let parameters: Vec<_> = takes.map(|name| parameter(name)).collect();
         let mut operation = json!({
             "operationId": self.id,
@@ -506,6 +507,14 @@ pub(super) fn parameters() -> Value {
             "name": "A4CO-Position", "in": "header",
             "schema": { "type": "string", "example": "17.12.9" },
             "description": "In a cluster: wait until this process shows what another answered with this position.",
+        },
+        "Traceparent": {
+            "name": "traceparent", "in": "header",
+            "schema": {
+                "type": "string",
+                "example": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            },
+            "description": "W3C Trace Context: the trace that the request belongs to, and an order that it places. One that cannot be read is as none; tracestate is not read.",
         },
         "StripeSignature": {
             "name": "Stripe-Signature", "in": "header",
