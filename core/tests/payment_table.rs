@@ -67,7 +67,6 @@ closed!(
 enum On {
     Fact(Told),
     Refund(Wish),
-    /// An operator's nudge.
     Retry,
     Early,
     Deadline,
@@ -501,14 +500,8 @@ fn what_an_operator_wants(table: &mut Payments) {
     let all: Vec<_> = Wish::ALL.iter().map(|wish| On::Refund(*wish)).collect();
     let all_and_retry = [all.as_slice(), &[On::Retry]].concat();
     table.check(&[S::Unknown], &all_and_retry, "refused: PaymentNotFound");
-    let not_parked: Vec<_> = State::ALL
-        .iter()
-        .copied()
-        .filter(|state| {
-            let parked = [S::CancellingParked, S::UndoneParked, S::CapturingParked];
-            *state != S::Unknown && !parked.contains(state)
-        })
-        .collect();
+    let mut not_parked = State::ALL.to_vec();
+    not_parked.retain(|state| *state != S::Unknown && !format!("{state:?}").ends_with("Parked"));
     table.check(&not_parked, &[On::Retry], "refused: PaymentNotParked");
     let not_refundable = [
         S::Charging,
