@@ -15,5 +15,6 @@ pub mod nats;
 pub mod ops;
 pub mod serve;
 pub mod telemetry;
+mod tls;
 pub mod trace;
 pub use a4co_driver::handle;

@@ -53,6 +53,37 @@ impl Collector {
     /// When there is none.
     #[must_use]
     pub fn start() -> Self {
+        Self::behind(|stream| Some(stream))
+    }
+
+    /// Starts one that is spoken to over TLS, and says whom to trust for it: the certificate
+    /// of its authority, as PEM. It answers to `localhost`.
+    ///
+    /// # Panics
+    /// When there is no free port.
+    #[must_use]
+    pub fn start_with_tls() -> (Self, String) {
+        let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]);
+        let own = own.expect("a certificate");
+        let key = rustls::pki_types::PrivatePkcs8KeyDer::from(own.signing_key.serialize_der());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("a version of TLS")
+            .with_no_client_auth()
+            .with_single_cert(vec![own.cert.der().clone()], key.into())
+            .expect("a key that fits");
+        let config = Arc::new(config);
+        let collector = Self::behind(move |stream| {
+            let connection = rustls::ServerConnection::new(config.clone()).ok()?;
+            Some(rustls::StreamOwned::new(connection, stream))
+        });
+        (collector, own.cert.pem())
+    }
+
+    fn behind<S: Read + Write>(
+        wrap: impl Fn(TcpStream) -> Option<S> + Clone + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let collector = Self {
             address: listener.local_addr().expect("its address"),
@@ -61,8 +92,8 @@ impl Collector {
         let serving = collector.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let serving = serving.clone();
-                std::thread::spawn(move || serving.serve(&stream));
+                let (serving, wrap) = (serving.clone(), wrap.clone());
+                std::thread::spawn(move || wrap(stream).map(|stream| serving.serve(stream)));
             }
         });
         collector
@@ -72,6 +103,12 @@ impl Collector {
     #[must_use]
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// The same for one that is spoken to over TLS.
+    #[must_use]
+    pub fn tls_endpoint(&self) -> String {
+        format!("https://localhost:{}", self.address.port())
     }
 
     /// All spans that came.
@@ -111,7 +148,7 @@ impl Collector {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn serve(&self, stream: &TcpStream) {
+    fn serve(&self, stream: impl Read + Write) {
         let mut reader = BufReader::new(stream);
         loop {
             let (mut head, mut length) = (String::new(), 0);
@@ -140,7 +177,9 @@ impl Collector {
                 kept.spans.extend(read(request));
             }
             let answer = "HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n";
-            if { stream }.write_all(answer.as_bytes()).is_err() {
+            let stream = reader.get_mut();
+            let sent = stream.write_all(answer.as_bytes());
+            if sent.and_then(|()| stream.flush()).is_err() {
                 return;
             }
         }

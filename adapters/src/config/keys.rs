@@ -130,7 +130,7 @@ keys! {
         "auto (pretty on a terminal, else json), pretty or json";
 
     OTLP_ENDPOINT: "otlp_endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT", Some("otlp-endpoint"), "URL", None,
-        "OpenTelemetry collector that gets traces, such as http://127.0.0.1:4318; OTLP over HTTP, without TLS. Orders never wait for it. Without it there are no traces";
+        "OpenTelemetry collector that gets traces, such as http://127.0.0.1:4318; OTLP over HTTP or HTTPS. Orders never wait for it. Without it there are no traces";
     OTLP_HEADERS: "otlp_headers", "OTEL_EXPORTER_OTLP_HEADERS", None, "SECRET", None,
         "Headers for the collector, such as x-token=abc,x-team=shop";
     TRACE_RATIO: "trace_ratio", "OTEL_TRACES_SAMPLER_ARG", Some("trace-ratio"), "RATE", Some("1.0"),

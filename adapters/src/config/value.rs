@@ -358,15 +358,17 @@ pub(super) fn opaque(text: &str) -> Result<SecretString, Fault> {
 
 /// The address of an OpenTelemetry collector, without a path.
 pub(super) fn collector(text: &str) -> Result<String, Fault> {
-    let fix = "write the collector's address, such as http://127.0.0.1:4318; one that is reached by TLS only takes a collector beside this process";
+    let fix =
+        "write the collector's address, such as http://127.0.0.1:4318 or https://otlp.example.com";
     let uri: Result<axum::http::Uri, _> = text.parse();
     let is_http = uri.as_ref().is_ok_and(|uri| {
-        uri.scheme_str() == Some("http") && uri.host().is_some_and(|host| !host.is_empty())
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.host().is_some_and(|host| !host.is_empty())
     });
     if is_http {
         Ok(text.trim_end_matches('/').to_owned())
     } else {
-        Err(Fault::new("is not an http:// address", fix))
+        Err(Fault::new("is not an http:// or https:// address", fix))
     }
 }
 

@@ -323,6 +323,7 @@ async fn ask_monitors(monitors: &[String]) -> Vec<SyncAlways> {
         let url = format!("{}/varz", monitor.trim_end_matches('/'));
         let asked = tokio::task::spawn_blocking(move || {
             let agent = ureq::Agent::config_builder()
+                .tls_config(crate::tls::of_ureq())
                 .timeout_global(Some(MONITOR_TIMEOUT))
                 .build()
                 .new_agent();

@@ -79,6 +79,7 @@ impl Client {
     fn new() -> Self {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
+            .tls_config(crate::tls::of_ureq())
             .timeout_global(Some(ANSWER_WITHIN))
             .build();
         Self(config.into())

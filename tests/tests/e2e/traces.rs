@@ -57,6 +57,32 @@ fn expect_one_tree(spans: &[Span]) {
 }
 
 #[test]
+fn a_collector_is_reached_over_tls_where_its_certificate_is_trusted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (trusted, authority) = Collector::start_with_tls();
+    let (stranger, _) = Collector::start_with_tls();
+    let file = folder.path().join("authority.pem");
+    std::fs::write(&file, authority).expect("a file");
+    let file = file.display().to_string();
+    let server = |collector: &Collector| {
+        let options = traced(collector).flag("--otlp-endpoint", &collector.tls_endpoint());
+        options.env("SSL_CERT_FILE", &file).start()
+    };
+    let [refused, served] = [&stranger, &trusted].map(server);
+    let [_, order] = [&refused, &served].map(|server| {
+        let client = server.client();
+        client.stock("cup", 10);
+        let order = placed(&client, &Order::of(&[("cup", 2)]), None);
+        expect_end(&order, "CONFIRMED", "COMPLETED");
+        order
+    });
+    let _ = trusted.order(shop::id(&order), "POST /api/v1/orders");
+    expect_one_tree(&trusted.order(shop::id(&order), "order saga"));
+    // It had longer than the other one, and nothing of what it sends was let through.
+    assert!(stranger.requests().is_empty());
+}
+
+#[test]
 fn an_order_is_one_trace_with_its_payment_call() {
     let collector = Collector::start();
     let server = traced(&collector).start();

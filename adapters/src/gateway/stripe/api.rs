@@ -4,7 +4,6 @@
 //! pass the guard, be timed and be counted wherever it comes from. No request is repeated
 //! here: repeating under the same key is the core's doing, in the core's own time.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
@@ -163,7 +162,7 @@ impl Api {
     ) -> Result<Self, ClientError> {
         let base = config.api_url.trim_end_matches('/').to_owned();
         let mut http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls()?)
+            .tls_backend_preconfigured(crate::tls::config()?)
             .user_agent(concat!("a4co/", env!("CARGO_PKG_VERSION")))
             // A redirect would carry the key to somewhere else.
             .redirect(reqwest::redirect::Policy::none())
@@ -375,24 +374,6 @@ fn escaped(text: &str) -> String {
         }
     }
     escaped
-}
-
-/// TLS by ring, with the machine's own certificates of authorities.
-fn tls() -> Result<rustls::ClientConfig, rustls::Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut roots = rustls::RootCertStore::empty();
-    let native = rustls_native_certs::load_native_certs();
-    let (_, unread) = roots.add_parsable_certificates(native.certs);
-    if roots.is_empty() {
-        tracing::warn!(
-            unread,
-            "this machine has no certificates of authorities: Stripe cannot be reached over TLS"
-        );
-    }
-    Ok(rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth())
 }
 
 #[cfg(test)]

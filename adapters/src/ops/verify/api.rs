@@ -63,6 +63,7 @@ pub(super) fn compare(
     thread::sleep(SHOWN_AFTER);
     let base = format!("{}/api/v1", url.trim_end_matches('/'));
     let agent = ureq::Agent::config_builder()
+        .tls_config(crate::tls::of_ureq())
         .timeout_global(Some(TIMEOUT))
         .build()
         .new_agent();
