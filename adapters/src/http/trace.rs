@@ -17,10 +17,15 @@ pub(super) struct Span {
     path: String,
 }
 
+/// Whether requests of this route have a place in a trace, so that their header is read. The
+/// feed has none: it ends when its page is closed.
+pub(super) fn is_told(route: Route) -> bool {
+    route.template().starts_with(API_PREFIX) && route != Route::Events
+}
+
 /// Gives a request of the API its place in a trace, and what becomes an order of it too.
 pub(super) fn begin(tracer: &Tracer, route: Route, request: &mut Request) -> Option<Span> {
-    let is_of_the_api = route.template().starts_with(API_PREFIX) && route != Route::Events;
-    if !is_of_the_api {
+    if !is_told(route) {
         return None;
     }
     let (trace, span) = tracer.begin(headers::trace(request.headers()));

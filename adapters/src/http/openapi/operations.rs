@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::schemas::of;
 use crate::http::outer::Route;
 use crate::http::problem::Code;
+use crate::http::trace::is_told;
 
 /// One operation.
 pub(super) struct Operation {
@@ -355,11 +356,10 @@ const fn process(
 impl Operation {
     /// As the document has it.
     pub(super) fn document(&self) -> Value {
-        let of_any: &[&str] = match (self.tag, self.route) {
-            ("process", _) => &[],
-            // A feed is no request of a trace: it ends when the page is closed.
-            (_, Route::Events) => &["Position"],
-            _ => &["Position", "Traceparent"],
+        let of_any: &[&str] = match self.tag {
+            "process" => &[],
+            _ if is_told(self.route) => &["Position", "Traceparent"],
+            _ => &["Position"],
         };
         let takes = self.takes.iter().chain(of_any);
         let parameters: Vec<_> = takes.map(|name| parameter(name)).collect();

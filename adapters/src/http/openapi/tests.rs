@@ -63,6 +63,20 @@ fn every_error_code_is_somebodys() {
 }
 
 #[test]
+fn what_goes_on_with_a_trace_says_so() {
+    let at = "#/components/parameters/Traceparent";
+    for operation in OPERATIONS {
+        let described = operation.document();
+        let taken = described["parameters"].as_array().expect("parameters");
+        let is_named = taken.iter().any(|taken| taken["$ref"] == at);
+        let route = operation.route;
+        let is_none = [Route::Events, Route::StripeWebhook].contains(&route)
+            || described["tags"][0] == "process";
+        assert_eq!(is_named, !is_none, "{}", route.template());
+    }
+}
+
+#[test]
 fn operations_have_ids_of_their_own_and_every_parameter_of_their_path() {
     let document = document();
     let mut ids = BTreeSet::new();
