@@ -13,6 +13,7 @@ use a4co_core::time::Timestamp;
 use a4co_driver::ports::Clock as _;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use super::args::ReconcileFlags;
@@ -22,6 +23,7 @@ use crate::config::{Config, GatewayChoice};
 use crate::embedded::MonotonicClock;
 use crate::gateway::sandbox::SandboxBooks;
 use crate::gateway::stripe::{Booked, Stripe};
+use crate::nats::{self, Connected, NatsConfig};
 use crate::ops::{Ours, Reconciliation, compare};
 
 /// A day, in seconds.
@@ -76,9 +78,15 @@ fn carry_out(flags: &ReconcileFlags, config: &Config) -> Result<Reconciliation, 
     if from >= to {
         return Err(Failure::Usage("--from is not before --to".to_owned()));
     }
-    let sources = Sources {
+    let is_folder = flags
+        .settings
+        .given
+        .iter()
+        .any(|(key, _)| *key == "data_dir");
+    let cluster = config.nats.journals().filter(|_| !is_folder);
+    let mut sources = Sources {
         client: Client::new(&flags.client.url)?,
-        books: Books::open(config)?,
+        books: Books::open(config, cluster.as_ref())?,
         now_s,
     };
     let mut theirs = sources.books.all(from, to)?;
@@ -248,11 +256,14 @@ impl Sources {
     }
 
     fn look_again(
-        &self,
+        &mut self,
         differing: &BTreeSet<String>,
         ours: &mut BTreeMap<OrderId, Ours>,
         theirs: &mut [Booked],
     ) -> Result<(), Failure> {
+        if let Books::Cluster(books) = &mut self.books {
+            books.copy()?;
+        }
         for booked in theirs.iter_mut() {
             if let Some(order_id) = booked.order_id
                 && differing.contains(&order_id.to_string())
@@ -276,13 +287,52 @@ impl Sources {
 /// The gateway's books.
 enum Books {
     Sandbox(PathBuf),
+    Cluster(Box<ClusterBooks>),
     Stripe(Stripe, Runtime),
 }
 
+/// The sandbox's books on the servers of a cluster, and a copy of them here.
+struct ClusterBooks {
+    runtime: Runtime,
+    nats: Connected,
+    copied: TempDir,
+}
+
+impl ClusterBooks {
+    fn open(servers: &NatsConfig) -> Result<Self, Failure> {
+        let runtime = Runtime::new().map_err(unread)?;
+        let nats = runtime.block_on(nats::connect(servers, "a4co command line"));
+        let mut books = Self {
+            nats: nats.map_err(unread)?,
+            runtime,
+            copied: tempfile::tempdir().map_err(unread)?,
+        };
+        books.copy()?;
+        Ok(books)
+    }
+
+    /// Copies them as they are now.
+    fn copy(&mut self) -> Result<(), Failure> {
+        let folder = tempfile::tempdir().map_err(unread)?;
+        let copy = SandboxBooks::move_from(&self.nats, folder.path());
+        if self.runtime.block_on(copy).map_err(unread)?.is_none() {
+            return Err(Failure::Usage(format!(
+                "the servers have no books of the sandbox: stream {} is not there, or empty",
+                nats::SANDBOX_BOOKS
+            )));
+        }
+        self.copied = folder;
+        Ok(())
+    }
+}
+
 impl Books {
-    fn open(config: &Config) -> Result<Self, Failure> {
+    fn open(config: &Config, cluster: Option<&NatsConfig>) -> Result<Self, Failure> {
         match config.gateway {
             GatewayChoice::Sandbox => {
+                if let Some(servers) = cluster {
+                    return ClusterBooks::open(servers).map(|books| Self::Cluster(Box::new(books)));
+                }
                 let folder = config.data_dir.display();
                 if SandboxBooks::read(&config.data_dir)
                     .map_err(unread)?
@@ -304,21 +354,16 @@ impl Books {
 
     const fn name(&self) -> &'static str {
         match self {
-            Self::Sandbox(_) => "sandbox",
+            Self::Sandbox(_) | Self::Cluster(_) => "sandbox",
             Self::Stripe(..) => crate::gateway::stripe::NAME,
         }
     }
 
+    /// The sandbox's books know no times: what is of another period is left out later.
     fn all(&self, from: u64, to: u64) -> Result<Vec<Booked>, Failure> {
         match self {
-            Self::Sandbox(folder) => {
-                // They know no times: what is of another period is left out later.
-                let mut all = Vec::new();
-                sandbox(folder)?
-                    .for_each_order(|order_id, books| all.push(sandboxed(order_id, books)))
-                    .map_err(unread)?;
-                Ok(all)
-            }
+            Self::Sandbox(folder) => all_in(folder),
+            Self::Cluster(books) => all_in(books.copied.path()),
             Self::Stripe(stripe, runtime) => {
                 let (from, to) = (from.saturating_sub(AROUND_S), to.saturating_add(AROUND_S));
                 runtime.block_on(stripe.books(from, to)).map_err(unread)
@@ -328,10 +373,8 @@ impl Books {
 
     fn one(&self, order_id: OrderId, reference: &str) -> Result<Option<Booked>, Failure> {
         match self {
-            Self::Sandbox(folder) => {
-                let found = sandbox(folder)?.order(order_id).map_err(unread)?;
-                Ok(Some(sandboxed(order_id, &found)))
-            }
+            Self::Sandbox(folder) => one_in(folder, order_id).map(Some),
+            Self::Cluster(books) => one_in(books.copied.path(), order_id).map(Some),
             Self::Stripe(stripe, runtime) => {
                 let found = runtime.block_on(stripe.booked(reference)).map_err(unread)?;
                 // One that names another order is none of this one's.
@@ -339,6 +382,19 @@ impl Books {
             }
         }
     }
+}
+
+fn all_in(folder: &Path) -> Result<Vec<Booked>, Failure> {
+    let mut all = Vec::new();
+    sandbox(folder)?
+        .for_each_order(|order_id, books| all.push(sandboxed(order_id, books)))
+        .map_err(unread)?;
+    Ok(all)
+}
+
+fn one_in(folder: &Path, order_id: OrderId) -> Result<Booked, Failure> {
+    let found = sandbox(folder)?.order(order_id).map_err(unread)?;
+    Ok(sandboxed(order_id, &found))
 }
 
 /// The books as they are now.

@@ -63,6 +63,39 @@ pub(crate) fn expect_good_end(buyers: Buyers, servers: &[Server], url: &str) {
 }
 
 #[test]
+fn a_clusters_sandbox_books_are_reconciled_with_its_payments() {
+    let nats = NatsServer::start(&[]);
+    let servers = [options(&nats.url()).start(), options(&nats.url()).start()];
+    stock(&servers, "cup", 20);
+    let client = servers[0].client();
+    let paid = client.order(&Order::of(&[("cup", 2)]));
+    expect_end(&paid, "CONFIRMED", "COMPLETED");
+    let declined = client.order(&Order::of(&[("cup", 1)]).paid_by("pm_card_declined"));
+    expect_end(&declined, "CANCELLED", "COMPENSATED");
+    let _ = client
+        .refund(shop::id(&paid), &json!({ "amount": 5 }))
+        .expect(200);
+    let nats_url = nats.url();
+    for server in &servers {
+        let url = format!("http://{}", server.address());
+        let output = run(&["reconcile", "--json", "--url", &url, "--nats", &nats_url]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let report: Value = serde_json::from_slice(&output.stdout).expect("a report");
+        assert_eq!(report["gateway"], "sandbox", "{report}");
+        assert_eq!(report["payments"], 2, "{report}");
+        assert_eq!(report["charges"], 2, "{report}");
+    }
+    // A charge that no order here has is a difference: another journal, the same books.
+    let other = NatsServer::start(&[]);
+    let stranger = options(&other.url()).start();
+    let url = format!("http://{}", stranger.address());
+    let output = run(&["reconcile", "--json", "--url", &url, "--nats", &nats_url]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let output = run(&["reconcile", "--url", &url, "--nats", &other.url()]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+}
+
+#[test]
 fn one_process_for_each_role_and_any_of_them_answers() {
     let nats = NatsServer::start(&[]);
     let servers: Vec<Server> = PARTICIPANTS
