@@ -1,6 +1,7 @@
 // Sagas that wait for an operator.
 import { get } from "./api.js";
 import { fill, h } from "./dom.js";
+import { count } from "./format.js";
 import { listen } from "./live.js";
 import { calm, card, problem, table } from "./parts.js";
 import { row } from "./orders.js";
@@ -13,11 +14,25 @@ export function parked(main) {
       fill(list, table("Parked sagas", ["Order", "Customer", "Status", "Saga", "#Total", "#Created"], page.data.map(row), page.nextCursor ? "None among the newest orders under way." : "No saga needs an operator."));
     } catch (error) { fill(list, problem(error)); }
   };
-  const refresh = calm(load, 2_000);
+  const letters = h("div", {});
+  const count_letters = async () => {
+    try {
+      const { deadLetters } = await get("/cluster");
+      fill(letters, deadLetters === undefined
+        ? h("p", { class: "muted" }, "Messages that outside consumers gave up on exist only with NATS. This process publishes nothing there: there are none.")
+        : [h("p", {}, deadLetters === null ? "They were not counted yet: NATS has not answered." : deadLetters === 0 ? "No consumer of the public events has given up on a message." : `Consumers of the public events gave up on ${count(deadLetters)} ${deadLetters === 1 ? "message" : "messages"}.`),
+          h("p", { class: "muted" }, "They are kept for thirty days in the stream ", h("code", {}, "A4CO_DEAD_LETTERS"), " on NATS. ", h("code", {}, "a4co events dead-letters"), " lists them with the reason; ", h("code", {}, "a4co events replay SEQUENCE"), " gives one to its consumers again, once these can take it.")]);
+    } catch (error) { fill(letters, problem(error)); }
+  };
+  const refresh = calm(load, 2_000), recount = calm(count_letters, 5_000);
   fill(main, h("h1", {}, "Parked sagas"),
     h("p", { class: "muted" }, "An undo that keeps failing at the gateway is parked: it is still tried, slowly. Open an order to see the last error, and to try again now."), list,
-    card("Dead letters", h("p", { class: "muted" }, "Messages that outside consumers gave up on exist only with NATS. This process runs without it: there are none.")));
+    card("Dead letters", letters));
   load();
-  const off = listen((kind) => { if (kind === "orders" || kind === "resync" || kind === "hello") refresh(); });
-  return () => { off(); refresh.stop(); };
+  count_letters();
+  const off = listen((kind) => {
+    if (kind === "orders" || kind === "resync" || kind === "hello") refresh();
+    if (kind === "overview") recount();
+  });
+  return () => { off(); refresh.stop(); recount.stop(); };
 }

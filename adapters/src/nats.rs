@@ -19,6 +19,7 @@ mod migration;
 pub(crate) mod ordered;
 mod publish;
 mod relay;
+mod replay;
 mod status;
 mod streams;
 
@@ -33,6 +34,7 @@ pub use self::migration::{MigrationMark, mark_migration, migration_mark, set_up_
 pub use self::publish::RelayMetrics;
 pub(crate) use self::publish::{pause, publish_all};
 pub use self::relay::{RecordTap, Relay};
+pub use self::replay::{DeadLetter, ReplayError, dead_letters, replay};
 pub use self::status::{
     ClusterStatus, ParticipantStatus, ReplicaStatus, StreamStatus, SyncAlways, status,
 };

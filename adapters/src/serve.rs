@@ -93,14 +93,16 @@ async fn run(config: &Config, with_demo: bool) -> Result<ExitCode, ServeError> {
     let disk = Arc::new(DiskState::default());
     let metrics = EngineMetrics::new(&registry, readiness.clone())?;
     let counted = RelayMetrics::new(&registry)?;
+    let mut dead_letters = None;
     let (relay, tap) = match config.nats.publish() {
         Some(nats) => {
+            dead_letters = Some(counted.dead_letters.clone());
             let (relay, tap) = Relay::new(&config.data_dir, nats, counted);
             (Some(relay), Some(tap))
         }
         None => {
             // Without NATS there is no stream to ask.
-            counted.dead_letters.set(0);
+            counted.dead_letters.set(0, 0);
             (None, None)
         }
     };
@@ -135,6 +137,7 @@ async fn run(config: &Config, with_demo: bool) -> Result<ExitCode, ServeError> {
         watches: engine.watches.clone(),
         positions: None,
         cluster: None,
+        dead_letters,
     });
     // Only now: the journal is there, whole, and ours.
     let relaying = relay.map(|relay| {

@@ -142,6 +142,22 @@ pub enum EventsCommand {
         #[command(flatten)]
         settings: ConfigFlags,
     },
+    /// Print the messages that consumers gave up on, one JSON object a line
+    DeadLetters {
+        /// Flags of the settings.
+        #[command(flatten)]
+        settings: ConfigFlags,
+    },
+    /// Publish a message that a consumer gave up on again, and remove it from the dead
+    /// letters; every consumer of its stream gets it
+    Replay {
+        /// Its `sequence`, as `a4co events dead-letters` has it
+        #[arg(value_name = "SEQUENCE")]
+        sequence: u64,
+        /// Flags of the settings.
+        #[command(flatten)]
+        settings: ConfigFlags,
+    },
 }
 
 /// Flags of `a4co serve`.

@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 use super::{ConfigFlags, EventsCommand, Exit, NatsCommand, StatusFlags, complain, load, show};
 use crate::config::{Config, GatewayChoice};
 use crate::events::{Body, PublicEvent, PublicStream};
-use crate::nats::{self, Connected, Consumed, JournalError, NatsConfig, NatsError};
+use crate::nats::{self, Connected, Consumed, JournalError, NatsConfig, NatsError, ReplayError};
 
 /// What is said where no servers are named.
 pub(super) const NAME_THE_SERVERS: &str =
@@ -73,13 +73,21 @@ fn status(flags: &StatusFlags, file: Option<&Path>, as_json: bool) -> Exit {
 /// Runs `a4co events`.
 #[must_use]
 pub fn run_events(command: &EventsCommand, file: Option<&Path>) -> Exit {
-    let EventsCommand::Tail {
-        all,
-        count,
-        durable,
-        stream,
-        settings,
-    } = command;
+    let (all, count, durable, stream, settings) = match command {
+        EventsCommand::Tail {
+            all,
+            count,
+            durable,
+            stream,
+            settings,
+        } => (all, count, durable, stream, settings),
+        EventsCommand::DeadLetters { settings } => {
+            return with_nats(settings, file, async |nats, _| {
+                nats::dead_letters(nats, |letter| show_line(&letter)).await
+            });
+        }
+        EventsCommand::Replay { sequence, settings } => return replay(settings, file, *sequence),
+    };
     let count = count.unwrap_or(u64::MAX);
     with_nats(settings, file, async |nats, _| {
         let stream = PublicStream::ALL
@@ -90,6 +98,27 @@ pub fn run_events(command: &EventsCommand, file: Option<&Path>) -> Exit {
             _ => tail(nats, *all, count).await,
         }
     })
+}
+
+fn replay(settings: &ConfigFlags, file: Option<&Path>, sequence: u64) -> Exit {
+    let mut is_there = true;
+    let ran = with_nats(settings, file, async |nats, _| {
+        match nats::replay(nats, sequence).await {
+            Ok(letter) => show_line(&letter),
+            Err(ReplayError::Nats(error)) => return Err(error),
+            Err(error @ ReplayError::NotFound(_)) => {
+                complain(&format!("a4co: {error}"));
+                is_there = false;
+            }
+        }
+        Ok(())
+    });
+    if is_there { ran } else { Exit::Failed }
+}
+
+fn show_line(value: &impl Serialize) {
+    let text = serde_json::to_string(value).unwrap_or_default();
+    show(&format!("{text}\n"));
 }
 
 async fn tail(nats: &Connected, all: bool, count: u64) -> Result<(), NatsError> {
@@ -164,8 +193,7 @@ fn print(event: &PublicEvent) {
         traceparent: event.traceparent.as_deref(),
         data: &event.data,
     };
-    let text = serde_json::to_string(&printed).unwrap_or_default();
-    show(&format!("{text}\n"));
+    show_line(&printed);
 }
 
 pub(super) fn with_nats(

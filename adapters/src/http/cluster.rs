@@ -19,15 +19,21 @@ struct Cluster {
     #[serde(skip_serializing_if = "Option::is_none")]
     host: Option<String>,
     members: Vec<Member>,
+    /// Where there is NATS. `None` within: its stream was not asked yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dead_letters: Option<Option<u64>>,
 }
 
 /// `GET /api/v1/cluster`: asks every process that reaches the same servers.
 pub(super) async fn show(State(state): State<Arc<HttpState>>) -> Result<Response, Problem> {
-    let cluster = match &state.ports()?.cluster {
+    let ports = state.ports()?;
+    let dead_letters = ports.dead_letters.as_ref().map(|them| them.kept());
+    let cluster = match &ports.cluster {
         None => Cluster {
             mode: super::EMBEDDED,
             host: None,
             members: Vec::new(),
+            dead_letters,
         },
         Some(cluster) => {
             let mut members = cluster.members().await;
@@ -36,6 +42,7 @@ pub(super) async fn show(State(state): State<Arc<HttpState>>) -> Result<Response
                 mode: super::ON_NATS,
                 host: Some(cluster.host()),
                 members,
+                dead_letters,
             }
         }
     };

@@ -24,6 +24,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 
 use crate::cluster::Member;
+use crate::nats::DeadLetters;
 
 /// Reads of committed state.
 pub trait ReadModel: Send + Sync + 'static {
@@ -168,6 +169,8 @@ pub struct Ports {
     pub positions: Option<Arc<dyn Positioned>>,
     /// The processes that share the journals: in a cluster.
     pub cluster: Option<Arc<dyn Members>>,
+    /// What consumers of the public events gave up on, where these go to NATS.
+    pub dead_letters: Option<DeadLetters>,
 }
 
 /// Where the process is in its life.

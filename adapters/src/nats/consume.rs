@@ -135,6 +135,9 @@ async fn give_up_or_retry(
     headers.insert("a4co-stream", public.name());
     headers.insert("a4co-sequence", info.stream_sequence.to_string().as_str());
     headers.insert("a4co-consumer", durable);
+    // The event's own would have the stream drop it where another consumer gave up on it too.
+    let id = format!("{}/{}/{durable}", public.name(), info.stream_sequence);
+    headers.insert("Nats-Msg-Id", id.as_str());
     let subject = format!("a4co.dead.{}", message.subject);
     // Kept first, acknowledged second: a crash in between keeps it twice, never not at all.
     let kept = nats

@@ -5,7 +5,7 @@
 //! no value: one that began at 0 with each start would look like new dead letters.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus::core::{Collector, Desc};
@@ -22,6 +22,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub struct DeadLetters {
     counter: IntCounter,
+    kept: Arc<AtomicU64>,
     is_known: Arc<AtomicBool>,
 }
 
@@ -33,14 +34,24 @@ impl DeadLetters {
         )?;
         let metric = Self {
             counter,
+            kept: Arc::default(),
             is_known: Arc::default(),
         };
         registry.register(Box::new(metric.clone()))?;
         Ok(metric)
     }
 
-    /// So many there are. Fewer than before: the stream was made anew.
-    pub fn set(&self, total: u64) {
+    /// How many the stream still has; `None` until it was asked.
+    #[must_use]
+    pub fn kept(&self) -> Option<u64> {
+        let is_known = self.is_known.load(Ordering::Acquire);
+        is_known.then(|| self.kept.load(Ordering::Relaxed))
+    }
+
+    /// So many there ever were, and so many are still kept. Fewer than before: the stream
+    /// was made anew.
+    pub fn set(&self, total: u64, kept: u64) {
+        self.kept.store(kept, Ordering::Relaxed);
         let before = self.counter.get();
         if total < before {
             self.counter.reset();
@@ -54,7 +65,8 @@ impl DeadLetters {
         loop {
             // What cannot be asked now is asked later; until then the last answer stands.
             if let Ok(stream) = nats.admin.get_stream(DEAD_LETTERS).await {
-                self.set(stream.cached_info().state.last_sequence);
+                let state = &stream.cached_info().state;
+                self.set(state.last_sequence, state.messages);
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -89,12 +101,13 @@ mod tests {
                 .get_counter()
                 .get_value()
         };
-        metric.set(0);
+        assert_eq!(metric.kept(), None);
+        metric.set(0, 0);
         assert_eq!(shown(), 0.0);
-        metric.set(3);
-        metric.set(3);
-        assert_eq!(shown(), 3.0);
-        metric.set(1);
-        assert_eq!(shown(), 1.0);
+        metric.set(3, 3);
+        metric.set(3, 2);
+        assert_eq!((shown(), metric.kept()), (3.0, Some(2)));
+        metric.set(1, 1);
+        assert_eq!((shown(), metric.kept()), (1.0, Some(1)));
     }
 }

@@ -30,6 +30,7 @@ pub(super) async fn run(
     let readiness = Arc::new(Readiness::default());
     let metrics = EngineMetrics::new(&registry, readiness.clone())?;
     let counted = RelayMetrics::new(&registry)?;
+    let dead_letters = counted.dead_letters.clone();
     let stripe = stripe(config, &registry)?;
     let settings = HttpSettings {
         clustered: true,
@@ -42,7 +43,7 @@ pub(super) async fn run(
     let mut end = std::pin::pin!(asked_to_end());
     let joining = async {
         let nats = connected(&access).await?;
-        tokio::spawn(counted.dead_letters.clone().watch(nats.clone()));
+        tokio::spawn(dead_letters.clone().watch(nats.clone()));
         let gateway: Arc<dyn Gateway> = match stripe.clone() {
             Some(stripe) => Arc::new(stripe),
             None => sandbox(&nats, &access, config).await?,
@@ -84,6 +85,7 @@ pub(super) async fn run(
         watches: cluster.watches.clone(),
         positions: Some(cluster.positions.clone()),
         cluster: Some(cluster.members.clone()),
+        dead_letters: Some(dead_letters),
     });
     tokio::spawn(state.run_live_feed());
     let (commands, view) = (cluster.commands.clone(), cluster.view.clone());

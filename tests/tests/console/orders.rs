@@ -174,6 +174,7 @@ fn a_parked_saga_is_shown_and_tried_again() {
     let browser = Browser::open(server.address(), DESK);
     browser.go("/parked");
     browser.see("No saga needs an operator.");
+    browser.see("This process publishes nothing there: there are none.");
     let order_id = slow_order(&client, "pm_card_undo_fails");
     let _ = client.cancel(&order_id, "no patience").expect(200);
     browser.see("Parked");

@@ -232,4 +232,46 @@ fn what_cannot_be_read_is_a_dead_letter_after_three_deliveries() {
             Err(format!("{line:?}"))
         }
     });
+    let cluster = client.get("/api/v1/cluster").expect(200).json();
+    assert_eq!(cluster["deadLetters"], 1, "{cluster}");
+}
+
+#[test]
+fn a_dead_letter_is_listed_and_goes_back_to_its_consumers_once() {
+    let nats = NatsServer::start(&[]);
+    let server = serve(&nats);
+    server.client().stock("cup", 1_000);
+    place(&server, 1);
+    wait_for(&nats, 8);
+    let url = nats.url();
+    nats.publish("orders.created", b"\xff not an event");
+    for durable in ["audit", "billing"] {
+        let tail = ["events", "tail", "--durable", durable, "--stream", "ORDERS"];
+        let consumed = run(&[&tail[..], &["--count", "5", "--nats", &url]].concat());
+        assert!(consumed.status.success(), "{consumed:?}");
+    }
+    let letters = || {
+        let listed = run(&["events", "dead-letters", "--nats", &url]);
+        assert!(listed.status.success(), "{listed:?}");
+        let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+        let parse = |line: &str| serde_json::from_str::<Value>(line).expect("a dead letter");
+        text.lines().map(parse).collect::<Vec<_>>()
+    };
+    let both = letters();
+    assert_eq!(both.len(), 2, "each consumer's own: {both:?}");
+    for (letter, consumer) in both.iter().zip(["audit", "billing"]) {
+        assert_eq!(letter["consumer"], consumer, "{letter}");
+        assert_eq!(letter["subject"], "orders.created", "{letter}");
+        assert_eq!(letter["stream"], "ORDERS", "{letter}");
+        assert_eq!(letter["reason"], "the header ce-specversion is missing");
+    }
+    let before = messages(&nats, "ORDERS");
+    let replayed = run(&["events", "replay", "1", "--nats", &url]);
+    assert!(replayed.status.success(), "{replayed:?}");
+    assert_eq!(messages(&nats, "ORDERS"), before + 1);
+    assert_eq!(letters(), both[1..]);
+    let again = run(&["events", "replay", "1", "--nats", &url]);
+    assert_eq!(again.status.code(), Some(1), "{again:?}");
+    let said = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert!(said.contains("there is no dead letter 1"), "{said}");
 }

@@ -157,6 +157,10 @@ fn cluster() -> Value {
             "mode": { "enum": ["embedded", "nats"] },
             "host": { "type": "string", "description": "The process that answers." },
             "members": { "type": "array", "items": member },
+            "deadLetters": {
+                "type": ["integer", "null"], "minimum": 0,
+                "description": "Messages that consumers of the public events gave up on and that are still kept; null until they were counted, left out without NATS.",
+            },
         }),
         &["mode", "members"],
     )

@@ -175,6 +175,7 @@ impl Shop {
             watches: reach.watches,
             positions: None,
             cluster: None,
+            dead_letters: None,
         });
         Self {
             router: router(state),
@@ -196,6 +197,7 @@ impl Shop {
             watches: a4co_driver::Watches::default(),
             positions: None,
             cluster: None,
+            dead_letters: None,
         });
         Self {
             router: router(state),
