@@ -53,7 +53,7 @@ impl Collector {
     /// When there is none.
     #[must_use]
     pub fn start() -> Self {
-        Self::behind(|stream| Some(stream))
+        Self::behind(Some)
     }
 
     /// Starts one that is spoken to over TLS, and says whom to trust for it: the certificate
