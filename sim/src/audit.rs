@@ -21,7 +21,7 @@ use a4co_core::invariants::{
 };
 use a4co_core::inventory::{InventoryState, Product, Reservation, ReservationStatus};
 use a4co_core::order::{Order, OrderState};
-use a4co_core::payment::{Payment, PaymentState};
+use a4co_core::payment::{Payment, PaymentPhase, PaymentState};
 use a4co_core::record::{self, Frame, Record, Snapshot};
 use a4co_core::row::{Row, RowKey};
 use a4co_core::settings::Settings;
@@ -53,6 +53,8 @@ pub struct Audit {
     pub unpublished: Option<Changed>,
     /// Events seen.
     pub events: u64,
+    /// Each journal is written by itself, and so hears of the others' events later.
+    pub(crate) is_of_cluster: bool,
     /// Every state that each product was in, by version: units on hand, reserved and sold.
     pub stock_history: BTreeMap<ProductId, BTreeMap<u64, [u64; 3]>>,
     replica: EmbeddedHost,
@@ -129,6 +131,7 @@ impl Audit {
             ledger: Ledger::new(settings),
             unpublished: None,
             events: 0,
+            is_of_cluster: false,
             stock_history: BTreeMap::new(),
             replica: EmbeddedHost::new(settings),
             sums: BTreeMap::new(),
@@ -147,7 +150,7 @@ impl Audit {
             Asked::Cancel(order_id) => {
                 self.ledger.cancel_asked.insert(*order_id);
             }
-            Asked::Refund(_) | Asked::Nudge(_) | Asked::Product(_) => {}
+            Asked::Refund(_) | Asked::Nudge(_) | Asked::Report(_) | Asked::Product(_) => {}
         }
     }
 
@@ -309,13 +312,17 @@ impl Audit {
     /// All that is durable of one order, beside what the gateway says.
     #[must_use]
     pub fn view<'a>(&'a self, order_id: OrderId, gateway: &Gateway) -> OrderView<'a> {
+        let payment = self.payment(order_id);
+        // An order that has just been confirmed: that its money is taken next is in a journal
+        // that has still to read it. Once everything has ended it must have been taken.
+        let is_next = payment.is_some_and(|it| it.phase == PaymentPhase::Authorised);
         OrderView {
             order_id,
             order: self.order(order_id),
             reservation: self.reservation(order_id),
-            payment: self.payment(order_id),
+            payment,
             gateway: Some(gateway.account(order_id)),
-            is_complete: true,
+            is_complete: !(self.is_of_cluster && is_next),
         }
     }
 

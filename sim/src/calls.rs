@@ -1,5 +1,5 @@
 //! What lies between the engine and the gateway: calls that are lost, late or answered
-//! into the void, and reports that come by themselves.
+//! into the void. What the gateway reports by itself is in [`crate::reports`].
 
 use std::sync::Arc;
 
@@ -14,11 +14,6 @@ use crate::rng::{Rng, Stream};
 use crate::trace::Node;
 use crate::verdict::{Checked, safety};
 use crate::world::{Event, OpenCall, World};
-
-/// A report that nobody heard is sent again after this long.
-const REPORT_AGAIN_US: u64 = 3_000_000;
-/// So often at most, unless it must be heard.
-const REPORT_TRIES: u32 = 3;
 
 impl World<'_> {
     /// The engine calls the gateway.
@@ -211,9 +206,15 @@ impl World<'_> {
                 }
                 self.gateway.capture_after_all(knobs, order_id, &mut lasts);
             }
-            Later::Report { outcome, must } => {
-                return self.on_report(order_id, outcome, must, 0);
+            Later::SettleRefund { number } => {
+                self.gateway
+                    .settle_refund(knobs, order_id, number, &mut lasts);
             }
+            Later::Report {
+                refund,
+                outcome,
+                must,
+            } => return self.begin_report(order_id, refund, outcome, must),
         }
         let charge = self.gateway.charge(order_id);
         self.note(
@@ -224,52 +225,5 @@ impl World<'_> {
         );
         self.about_gateway(order_id);
         self.later(order_id, lasts);
-    }
-
-    /// The gateway reports by itself. One that must be heard is repeated until the
-    /// engine's durable books say so.
-    pub(crate) fn on_report(
-        &mut self,
-        order_id: OrderId,
-        outcome: Box<GatewayOutcome>,
-        must: bool,
-        tries: u32,
-    ) {
-        let hears = self.who_hears(order_id);
-        let is_heard = self.process.is_some() || hears.is_some();
-        let number = outcome_number(&outcome);
-        self.note(
-            Node::Gateway,
-            "reports",
-            [order_number(order_id), number],
-            || format!("order {order_id}: {outcome:?}, heard: {is_heard}"),
-        );
-        self.about(order_id);
-        if let Some(life) = hears {
-            self.report_to(life, order_id, &outcome);
-        } else if is_heard {
-            self.hand_in(HostInput::Gateway {
-                order_id,
-                operation: None,
-                outcome: (*outcome).clone(),
-            });
-        }
-        let is_done = if must {
-            self.audit
-                .payment(order_id)
-                .is_some_and(|payment| !payment.captured.is_zero())
-        } else {
-            is_heard || tries >= REPORT_TRIES
-        };
-        if !is_done {
-            let tries = tries + 1;
-            let again = Event::Report {
-                order_id,
-                outcome,
-                must,
-                tries,
-            };
-            self.schedule(REPORT_AGAIN_US, again);
-        }
     }
 }

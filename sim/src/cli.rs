@@ -147,11 +147,11 @@ impl Options {
         let bug = self.bug.as_ref();
         let bug = bug.map_or_else(String::new, |bug| format!("--bug {bug} "));
         let side = self.side.options();
-        // A plan and a scenario say themselves which host they are of.
-        let side = if what.starts_with("--seed ") {
-            side
-        } else {
+        // A plan says itself which host it is of.
+        let side = if what.starts_with("--plan ") {
             ""
+        } else {
+            side
         };
         format!("{bug}{side}{what}")
     }
@@ -316,8 +316,11 @@ fn execute(options: &Options) -> Result<ExitCode, String> {
             Ok(ExitCode::SUCCESS)
         }
         Runs::Scenario(name) => {
-            let plan = scenario::plan(name)
+            let mut plan = scenario::plan(name)
                 .ok_or_else(|| format!("no scenario {name:?}; see --scenario list"))?;
+            if side == Side::Replicated {
+                plan = scenario::of_the_cluster(plan);
+            }
             one(&plan, &options.how(&format!("--scenario {name}")), options)
         }
         Runs::Plan(file) => {

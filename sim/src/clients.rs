@@ -330,6 +330,10 @@ impl World<'_> {
         let shown = member.map_or(&self.store.shown, |it| &it.shown);
         self.audit
             .on_reply(&asked, was_known, key.as_ref(), &reply, shown)?;
+        if matches!(asked, Asked::Report(_)) {
+            self.on_report_answered(intent, &reply);
+            return Ok(());
+        }
         let knobs = &self.plan.knobs;
         let names = [u64::from(intent), u64::from(attempt), 1];
         let mut rng = Rng::fork(knobs.seed, Stream::Network, &names);

@@ -121,6 +121,10 @@ strikes! {
     DiskFull = "disk full",
     /// The clock jumped.
     ClockJump = "clock jumps",
+    /// A process of a cluster stood still, or was cut off.
+    Apart = "process apart",
+    /// The journal service had no leader, or was slow.
+    Service = "journal service",
     /// All faults had ended.
     Healed = "faults ended",
 }
@@ -246,8 +250,8 @@ mod tests {
         assert_eq!(cells.count(), (3, 2));
         assert_eq!(cells.pairs().collect::<Vec<_>>(), [(1, 2), (6, 55)]);
         let table = cells.table();
-        assert!(table.contains("a.......i.....  paying    CommitRequested\n"));
-        assert!(table.contains(".............n  undone    Recalled (payment)\n"));
+        assert!(table.contains("a.......i.......  paying    CommitRequested\n"));
+        assert!(table.contains("...............p  undone    Recalled (payment)\n"));
         assert!(table.contains("  paying, CommitRequested, after: killed\n"));
         assert!(STRIKES.len() <= 16, "a strike has four bits");
     }

@@ -103,7 +103,7 @@ impl World<'_> {
             .collect();
         for order_id in behind {
             let outcome = Box::new(self.gateway.captured_report(order_id));
-            self.on_report(order_id, outcome, false, u32::MAX - 1);
+            self.report_once(order_id, outcome);
         }
     }
 
@@ -158,8 +158,8 @@ impl World<'_> {
 
 /// Which order has not come to its end yet, and what it waits for.
 pub(crate) fn unended(audit: &Audit, gateway: &Gateway, settings: &Settings) -> Option<String> {
-    if !gateway.pending().is_empty() {
-        return Some("a charge is pending at the gateway".into());
+    if !gateway.pending().is_empty() || gateway.pending_refunds().next().is_some() {
+        return Some("a charge or a refund is pending at the gateway".into());
     }
     for order in audit.orders() {
         let order_id = order.order_id;

@@ -20,6 +20,13 @@ use crate::rng::{Rng, Stream};
 pub enum Charge {
     /// Nobody asked for it yet.
     None,
+    /// The customer has to do something first (3-D Secure).
+    NeedsAction {
+        /// Done, and then it is declined.
+        declines: bool,
+        /// It is never done.
+        never: bool,
+    },
     /// It will end at its own time.
     Pending {
         /// It will be declined, not captured.
@@ -27,6 +34,8 @@ pub enum Charge {
         /// It cannot be cancelled.
         sticky: bool,
     },
+    /// The amount is set aside for us and not yet taken.
+    Authorised,
     /// The money is here.
     Captured,
     /// Refused.
@@ -41,22 +50,32 @@ struct Account {
     amount: Amount,
     currency: Currency,
     refunds: BTreeMap<u32, Amount>,
+    /// Refunds that are under way: they are done at their own time.
+    refunds_pending: BTreeMap<u32, Amount>,
     /// The last call of each refund that was refused: calls before it, which arrive late,
     /// are refused too, since they are the same call.
     refused: BTreeMap<u32, u64>,
     is_wild: bool,
+    needed_action: bool,
     cells: u64,
 }
 
 /// What happens at the gateway later on.
 #[derive(Debug, Clone)]
 pub enum Later {
-    /// A pending charge ends.
+    /// A pending charge ends, or the customer does what was asked.
     Settle,
+    /// A pending refund is done.
+    SettleRefund {
+        /// Which one.
+        number: u32,
+    },
     /// A charge that was over is captured all the same.
     CaptureAfterAll,
     /// The gateway reports by itself.
     Report {
+        /// The refund that it is about; `None`: the charge.
+        refund: Option<u32>,
         /// What it reports.
         outcome: Box<GatewayOutcome>,
         /// It reports until it has been heard.
@@ -135,6 +154,30 @@ fn captured(order_id: OrderId) -> GatewayOutcome {
     }
 }
 
+fn refunded(order_id: OrderId, number: u32) -> GatewayOutcome {
+    GatewayOutcome::Refunded {
+        reference: reference("re", order_id, number),
+    }
+}
+
+/// What whoever asks is told of a charge.
+fn answer(charge: Charge, order_id: OrderId) -> GatewayOutcome {
+    let reference = || reference("ch", order_id, 0);
+    match charge {
+        Charge::None => GatewayOutcome::NotFound,
+        Charge::NeedsAction { .. } => GatewayOutcome::ActionRequired {
+            reference: reference(),
+        },
+        Charge::Pending { .. } => GatewayOutcome::Pending,
+        Charge::Authorised => GatewayOutcome::Authorised {
+            reference: reference(),
+        },
+        Charge::Captured => captured(order_id),
+        Charge::Declined => rejected("card_declined"),
+        Charge::Cancelled => GatewayOutcome::Cancelled,
+    }
+}
+
 impl Gateway {
     /// Where the charge of this order stands.
     #[must_use]
@@ -150,6 +193,14 @@ impl Gateway {
         self.accounts
             .get(&order_id)
             .is_some_and(|account| account.is_wild)
+    }
+
+    /// Whether this order's charge ever waited for the customer.
+    #[must_use]
+    pub fn needed_action(&self, order_id: OrderId) -> bool {
+        self.accounts
+            .get(&order_id)
+            .is_some_and(|account| account.needed_action)
     }
 
     /// What this refund gave back.
@@ -185,8 +236,10 @@ impl Gateway {
             amount: call.amount,
             currency: call.currency,
             refunds: BTreeMap::new(),
+            refunds_pending: BTreeMap::new(),
             refused: BTreeMap::new(),
             is_wild: wild,
+            needed_action: false,
             cells: 0,
         });
         account.cells += 1;
@@ -197,16 +250,10 @@ impl Gateway {
         }
         match call.operation {
             GatewayOperation::Charge => self.on_charge(knobs, call, &mut fate, lasts),
-            // This gateway captures what it authorises, so nobody asks it to.
-            GatewayOperation::Query | GatewayOperation::Capture => match account.charge {
-                Charge::None => GatewayOutcome::NotFound,
-                Charge::Pending { .. } => GatewayOutcome::Pending,
-                Charge::Captured => captured(order_id),
-                Charge::Declined => rejected("card_declined"),
-                Charge::Cancelled => GatewayOutcome::Cancelled,
-            },
+            GatewayOperation::Query => answer(account.charge, order_id),
+            GatewayOperation::Capture => self.on_capture(knobs, call, lasts),
             GatewayOperation::Cancel => self.on_cancel(knobs, call, &mut fate, lasts),
-            GatewayOperation::Refund { number } => self.on_refund(knobs, id, call, number),
+            GatewayOperation::Refund { number } => self.on_refund(knobs, (id, call), number, lasts),
         }
     }
 
@@ -221,13 +268,28 @@ impl Gateway {
         if call.amount <= Amount::ZERO {
             self.complain(call, "a charge of nothing");
         }
-        let present = self.charge(order_id);
-        match present {
+        match self.charge(order_id) {
             Charge::None => {}
-            Charge::Pending { .. } => return GatewayOutcome::Pending,
-            Charge::Captured => return captured(order_id),
-            Charge::Declined => return rejected("card_declined"),
-            Charge::Cancelled => return GatewayOutcome::Cancelled,
+            present => return answer(present, order_id),
+        }
+        // A fork of its own, so that without such charges every other one is as it was.
+        let mut action = Rng::fork(knobs.seed, Stream::Charge, &[order_number(order_id), 1]);
+        if !self.is_healed && action.chance(knobs.action_required) {
+            let charge = Charge::NeedsAction {
+                declines: action.chance(knobs.pending_declined),
+                never: action.chance(knobs.action_never),
+            };
+            self.set(order_id, charge);
+            if let Some(account) = self.accounts.get_mut(&order_id) {
+                account.needed_action = true;
+            }
+            let ends_us = action.between(1, knobs.pending_ms) * 1000;
+            if matches!(charge, Charge::NeedsAction { never: false, .. }) {
+                lasts.push((ends_us, Later::Settle));
+            }
+            let asks = answer(charge, order_id);
+            self.report(knobs, order_id, asks.clone(), false, lasts);
+            return asks;
         }
         if !self.is_healed && fate.chance(knobs.pending) {
             let charge = Charge::Pending {
@@ -245,9 +307,45 @@ impl Gateway {
             self.go_wild(order_id, fate, lasts);
             return rejected("card_declined");
         }
-        self.capture(order_id);
-        self.report(knobs, order_id, captured(order_id), false, lasts);
-        captured(order_id)
+        self.goes_through(knobs, order_id, lasts)
+    }
+
+    /// A charge has succeeded: its amount is taken, or set aside where we take it ourselves.
+    fn goes_through(
+        &mut self,
+        knobs: &Knobs,
+        order_id: OrderId,
+        lasts: &mut Vec<(u64, Later)>,
+    ) -> GatewayOutcome {
+        if knobs.manual_capture {
+            self.set(order_id, Charge::Authorised);
+        } else {
+            self.capture(order_id);
+        }
+        let outcome = answer(self.charge(order_id), order_id);
+        self.report(knobs, order_id, outcome.clone(), false, lasts);
+        outcome
+    }
+
+    fn on_capture(
+        &mut self,
+        knobs: &Knobs,
+        call: &GatewayCall,
+        lasts: &mut Vec<(u64, Later)>,
+    ) -> GatewayOutcome {
+        let order_id = call.order_id;
+        match self.charge(order_id) {
+            Charge::Authorised => {
+                self.capture(order_id);
+                self.report(knobs, order_id, captured(order_id), false, lasts);
+                captured(order_id)
+            }
+            Charge::Captured => captured(order_id),
+            charge => {
+                self.complain(call, "a capture of what was never authorised");
+                answer(charge, order_id)
+            }
+        }
     }
 
     fn on_cancel(
@@ -259,30 +357,27 @@ impl Gateway {
     ) -> GatewayOutcome {
         let order_id = call.order_id;
         match self.charge(order_id) {
-            Charge::Captured => captured(order_id),
-            Charge::Declined => rejected("card_declined"),
-            Charge::Pending { sticky: true, .. } => GatewayOutcome::Pending,
-            Charge::None | Charge::Pending { sticky: false, .. } => {
+            Charge::None
+            | Charge::NeedsAction { .. }
+            | Charge::Authorised
+            | Charge::Pending { sticky: false, .. } => {
                 self.set(order_id, Charge::Cancelled);
                 self.report(knobs, order_id, GatewayOutcome::Cancelled, false, lasts);
                 self.go_wild(order_id, fate, lasts);
                 GatewayOutcome::Cancelled
             }
-            Charge::Cancelled => GatewayOutcome::Cancelled,
+            over => answer(over, order_id),
         }
     }
 
     fn on_refund(
         &mut self,
         knobs: &Knobs,
-        id: u64,
-        call: &GatewayCall,
+        (id, call): (u64, &GatewayCall),
         number: u32,
+        lasts: &mut Vec<(u64, Later)>,
     ) -> GatewayOutcome {
         let order_id = call.order_id;
-        let back = || GatewayOutcome::Refunded {
-            reference: reference("re", order_id, number),
-        };
         if call.amount <= Amount::ZERO {
             self.complain(call, "a refund of nothing");
         }
@@ -294,8 +389,18 @@ impl Gateway {
             if before != call.amount {
                 self.complain(call, "another amount under the same refund's number");
             }
-            return back();
+            return refunded(order_id, number);
         }
+        let pending = self.accounts.get(&order_id).map(|it| &it.refunds_pending);
+        if let Some(before) = pending.and_then(|pending| pending.get(&number)) {
+            if *before != call.amount {
+                self.complain(call, "another amount under the same refund's number");
+            }
+            return GatewayOutcome::Pending;
+        }
+        let on_its_way: i64 = pending.map_or(0, |pending| {
+            pending.values().map(|amount| amount.minor()).sum()
+        });
         // The same call as one that was refused later: no mistake of whoever made it, even
         // if the money has gone back under another number since.
         let accounts = &self.accounts;
@@ -306,8 +411,8 @@ impl Gateway {
             return rejected("refund_refused");
         }
         let account = self.account(order_id);
-        let refunded = account.refunded.minor() + call.amount.minor();
-        if refunded > account.captured.minor() {
+        let given = account.refunded.minor() + on_its_way + call.amount.minor();
+        if given > account.captured.minor() {
             self.complain(call, "more refunded than captured");
             return rejected("exceeds_charge");
         }
@@ -325,28 +430,64 @@ impl Gateway {
             *last = id.max(*last);
             return rejected("refund_refused");
         }
-        if let Some(account) = self.accounts.get_mut(&order_id) {
-            account.refunds.insert(number, call.amount);
+        if !self.is_healed && fate.chance(knobs.refund_pending) {
+            account.refunds_pending.insert(number, call.amount);
+            let ends_us = fate.between(1, knobs.pending_ms) * 1000;
+            lasts.push((ends_us, Later::SettleRefund { number }));
+            return GatewayOutcome::Pending;
         }
-        if let (Some(books), Ok(refunded)) =
-            (self.books.get_mut(&order_id), Amount::from_minor(refunded))
-        {
-            books.refunded = refunded;
-        }
-        back()
+        self.give_back(knobs, order_id, (number, call.amount), lasts);
+        refunded(order_id, number)
     }
 
-    /// A pending charge ends, unless it was cancelled meanwhile.
+    fn give_back(
+        &mut self,
+        knobs: &Knobs,
+        order_id: OrderId,
+        (number, amount): (u32, Amount),
+        lasts: &mut Vec<(u64, Later)>,
+    ) {
+        if let Some(account) = self.accounts.get_mut(&order_id) {
+            account.refunds.insert(number, amount);
+        }
+        if let Some(books) = self.books.get_mut(&order_id)
+            && let Ok(given) = books.refunded.checked_add(amount)
+        {
+            books.refunded = given;
+        }
+        self.report_refund(knobs, order_id, number, lasts);
+    }
+
+    /// A pending refund is done.
+    pub fn settle_refund(
+        &mut self,
+        knobs: &Knobs,
+        order_id: OrderId,
+        number: u32,
+        lasts: &mut Vec<(u64, Later)>,
+    ) {
+        let account = self.accounts.get_mut(&order_id);
+        if let Some(amount) = account.and_then(|it| it.refunds_pending.remove(&number)) {
+            self.give_back(knobs, order_id, (number, amount), lasts);
+        }
+    }
+
+    /// A pending charge ends, or its customer does what was asked, unless it was cancelled
+    /// meanwhile.
     pub fn settle(&mut self, knobs: &Knobs, order_id: OrderId, lasts: &mut Vec<(u64, Later)>) {
-        let Charge::Pending { declines, .. } = self.charge(order_id) else {
+        let (Charge::Pending { declines, .. }
+        | Charge::NeedsAction {
+            declines,
+            never: false,
+        }) = self.charge(order_id)
+        else {
             return;
         };
         if declines {
             self.set(order_id, Charge::Declined);
             self.report(knobs, order_id, rejected("card_declined"), false, lasts);
         } else {
-            self.capture(order_id);
-            self.report(knobs, order_id, captured(order_id), false, lasts);
+            self.goes_through(knobs, order_id, lasts);
         }
     }
 
@@ -363,15 +504,29 @@ impl Gateway {
         }
     }
 
-    /// Every charge that is still pending, for the end of all faults.
+    /// Every charge that is still pending, for the end of all faults. One whose customer
+    /// never comes is not among them: it is for us to end it.
     #[must_use]
     pub fn pending(&self) -> Vec<OrderId> {
-        let pending = |account: &Account| matches!(account.charge, Charge::Pending { .. });
+        let pending = |account: &Account| {
+            matches!(
+                account.charge,
+                Charge::Pending { .. } | Charge::NeedsAction { never: false, .. }
+            )
+        };
         self.accounts
             .iter()
             .filter(|(_, account)| pending(account))
             .map(|(order_id, _)| *order_id)
             .collect()
+    }
+
+    /// Every refund that is still pending, for the end of all faults.
+    pub fn pending_refunds(&self) -> impl Iterator<Item = (OrderId, u32)> + '_ {
+        self.accounts.iter().flat_map(|(order_id, account)| {
+            let numbers = account.refunds_pending.keys();
+            numbers.map(|number| (*order_id, *number))
+        })
     }
 
     /// The report that a charge has been captured, once more.
@@ -400,17 +555,31 @@ impl Gateway {
             .get(&order_id)
             .map_or(0, |account| account.cells);
         let names = [order_number(order_id), cells];
+        let fate = Rng::fork(knobs.seed, Stream::Webhook, &names);
+        let report = Later::Report {
+            refund: None,
+            outcome: Box::new(outcome),
+            must,
+        };
+        send(knobs, fate, report, lasts);
+    }
+
+    fn report_refund(
+        &self,
+        knobs: &Knobs,
+        order_id: OrderId,
+        number: u32,
+        lasts: &mut Vec<(u64, Later)>,
+    ) {
+        let names = [order_number(order_id), 0, u64::from(number)];
         let mut fate = Rng::fork(knobs.seed, Stream::Webhook, &names);
-        let outcome = Box::new(outcome);
-        if must || !fate.chance(knobs.webhook_lost) {
-            let delay_us = fate.between(1, knobs.webhook_ms.max(1)) * 1000;
-            let outcome = outcome.clone();
-            lasts.push((delay_us, Later::Report { outcome, must }));
-        }
-        if fate.chance(knobs.webhook_twice) {
-            let delay_us = fate.between(1, knobs.webhook_ms.max(1) * 4) * 1000;
-            let must = false;
-            lasts.push((delay_us, Later::Report { outcome, must }));
+        if fate.chance(knobs.refund_reported) {
+            let report = Later::Report {
+                refund: Some(number),
+                outcome: Box::new(refunded(order_id, number)),
+                must: false,
+            };
+            send(knobs, fate, report, lasts);
         }
     }
 
@@ -429,5 +598,37 @@ impl Gateway {
         let books = self.books.entry(order_id).or_default();
         books.captured = amount;
         books.captures += 1;
+    }
+}
+
+/// A report leaves: lost or late, once or twice, and the second time later still.
+fn send(knobs: &Knobs, mut fate: Rng, report: Later, lasts: &mut Vec<(u64, Later)>) {
+    let Later::Report {
+        refund,
+        outcome,
+        must,
+    } = report
+    else {
+        return;
+    };
+    if must || !fate.chance(knobs.webhook_lost) {
+        let delay_us = fate.between(1, knobs.webhook_ms.max(1)) * 1000;
+        let outcome = outcome.clone();
+        let report = Later::Report {
+            refund,
+            outcome,
+            must,
+        };
+        lasts.push((delay_us, report));
+    }
+    if fate.chance(knobs.webhook_twice) {
+        let delay_us = fate.between(1, knobs.webhook_ms.max(1) * 4) * 1000;
+        let must = false;
+        let report = Later::Report {
+            refund,
+            outcome,
+            must,
+        };
+        lasts.push((delay_us, report));
     }
 }

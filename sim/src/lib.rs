@@ -37,6 +37,7 @@ mod process;
 mod queue;
 mod reads;
 mod recovery;
+mod reports;
 pub mod rng;
 mod run;
 pub mod scenario;

@@ -114,6 +114,20 @@ knobs! {
     webhook_ms: u64 = 2_000,
     /// Cancelled or declined charges that succeed all the same, with a report.
     capture_after_all: u32 = 0,
+    /// A charge is authorised only; taking the amount is a call of its own.
+    manual_capture: bool = false,
+    /// Charges for which the customer has to do something first (3-D Secure).
+    action_required: u32 = 0,
+    /// Those of them for which it is never done.
+    action_never: u32 = 0,
+    /// Refunds that stay pending for a while.
+    refund_pending: u32 = 0,
+    /// Refunds that the gateway reports by itself once they are done.
+    refund_reported: u32 = 0,
+    /// Reports that come as a command, which is answered once what it says is durable, as
+    /// those over HTTP do; the others come as the word of a gateway within the process.
+    /// Reports of refunds are commands always.
+    report_as_command: u32 = 0,
     /// Size of the log's segments.
     segment_bytes: u64 = 65_536,
     /// See the journal's options.
@@ -316,6 +330,12 @@ impl Breaks {
             Self::DiskFull { .. } => Some(Strike::DiskFull),
             Self::Outage { .. } => Some(Strike::Outage),
             Self::ClockJump { .. } => Some(Strike::ClockJump),
+            Self::Cluster(ClusterBreaks::Pause { .. } | ClusterBreaks::Cut { .. }) => {
+                Some(Strike::Apart)
+            }
+            Self::Cluster(ClusterBreaks::NoLeader { .. } | ClusterBreaks::Slow { .. }) => {
+                Some(Strike::Service)
+            }
             Self::Crash { .. }
             | Self::PowerCut { .. }
             | Self::PowerCutTending { .. }

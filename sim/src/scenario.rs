@@ -1,5 +1,6 @@
 //! A few runs written by hand, each one story.
 
+use crate::cluster::plan::{ClusterBreaks, ClusterKnobs};
 use crate::plan::{Action, Ask, Breaks, Fault, Knobs, Plan, Stock};
 
 /// A scenario.
@@ -52,6 +53,28 @@ pub fn plan(name: &str) -> Option<Plan> {
     ALL.iter()
         .find(|scenario| scenario.name == name)
         .map(|scenario| (scenario.make)())
+}
+
+/// The same story with the replicated host: two processes over a calm journal service, of
+/// which now one dies and now the other.
+#[must_use]
+pub fn of_the_cluster(mut plan: Plan) -> Plan {
+    plan.knobs.cluster = Some(Box::new(ClusterKnobs::default()));
+    // Leases come first, and a leader that is gone is missed for as long as they live.
+    for action in &mut plan.actions {
+        action.at_ms += 1_000;
+        action.retries = action.retries.max(20);
+    }
+    for (number, fault) in (0..).zip(&mut plan.faults) {
+        if let Breaks::Crash { steps, .. } | Breaks::PowerCut { operations: steps } = fault.breaks {
+            fault.at_ms += 1_000;
+            fault.breaks = Breaks::Cluster(ClusterBreaks::Crash {
+                process: number,
+                steps,
+            });
+        }
+    }
+    plan
 }
 
 fn orders(knobs: Knobs, count: u32) -> Plan {

@@ -16,6 +16,7 @@ pub fn plan(seed: u64) -> Plan {
     driver(&mut knobs, &mut rng);
     network(&mut knobs, &mut rng);
     gateway(&mut knobs, &mut rng);
+    payments(&mut knobs);
     let orders_most = if rng.chance(150) { 60 } else { 16 };
     let orders = rng.between(3, orders_most);
     let products = rng.between(1, 6);
@@ -33,7 +34,11 @@ pub fn plan(seed: u64) -> Plan {
     if rng.chance(150) {
         knobs.max_active_orders = u32::try_from(rng.between(1, 4)).unwrap_or(1);
     }
-    let actions = actions(&knobs, orders, products);
+    let mut actions = actions(&knobs, orders, products);
+    let mut rng = Rng::fork(seed, Stream::Actions, &[6]);
+    if rng.chance(120) {
+        give_back_in_parts(&mut knobs, &mut actions, &mut rng);
+    }
     let faults = faults(&knobs);
     let mut stocks = Rng::fork(seed, Stream::Actions, &[1]);
     let most = stocks.pick(&[3, 30, 1000]);
@@ -129,6 +134,21 @@ fn gateway(knobs: &mut Knobs, rng: &mut Rng) {
     knobs.capture_after_all = if rng.chance(250) { ratio(rng, 700) } else { 0 };
 }
 
+/// How the gateway takes money, and how it tells of it.
+fn payments(knobs: &mut Knobs) {
+    let mut rng = Rng::fork(knobs.seed, Stream::Settings, &[1]);
+    knobs.report_as_command = rng.pick(&[0, 500, 1000]);
+    knobs.manual_capture = rng.chance(300);
+    if rng.chance(300) {
+        knobs.action_required = ratio(&mut rng, 1000);
+        knobs.action_never = rng.pick(&[0, 300, 1000]);
+    }
+    if rng.chance(400) {
+        knobs.refund_pending = ratio(&mut rng, 1000);
+    }
+    knobs.refund_reported = rng.pick(&[0, 0, 500, 1000]);
+}
+
 fn actions(knobs: &Knobs, orders: u64, products: u64) -> Vec<Action> {
     let mut actions = Vec::new();
     let mut keys = 0;
@@ -222,6 +242,39 @@ fn actions(knobs: &Knobs, orders: u64, products: u64) -> Vec<Action> {
     }
     actions.sort_by_key(|action| action.at_ms);
     actions
+}
+
+/// Each charge is given back in several parts of different sizes, and the gateway tells of
+/// each part: late, twice, and while another part is on its way.
+fn give_back_in_parts(knobs: &mut Knobs, actions: &mut Vec<Action>, rng: &mut Rng) {
+    knobs.refund_reported = 1000;
+    knobs.refund_pending = rng.pick(&[0, 300, 800]);
+    knobs.webhook_twice = rng.pick(&[300, 1000]);
+    knobs.webhook_ms = rng.pick(&[50, 2_000, 20_000]);
+    let mut placed = Vec::new();
+    for action in actions.iter_mut() {
+        if let Ask::Create { order, lines, .. } = &mut action.ask {
+            for (_, _, price) in lines.iter_mut() {
+                *price = (*price).max(9);
+            }
+            placed.push((*order, action.at_ms));
+        }
+    }
+    let span_ms = rng.pick(&[2_000, 20_000]);
+    for (order, at_ms) in placed {
+        for amount in [1, 2, 1, 3] {
+            actions.push(Action {
+                at_ms: at_ms + rng.below(span_ms),
+                key: None,
+                retries: 1,
+                ask: Ask::Refund {
+                    order,
+                    amount: Some(amount),
+                },
+            });
+        }
+    }
+    actions.sort_by_key(|action| action.at_ms);
 }
 
 /// Some requests come under the key of another one.

@@ -22,6 +22,7 @@ use crate::plan::{Breaks, Plan};
 use crate::process::Process;
 use crate::queue::Queue;
 use crate::reads::{Read, Reads};
+use crate::reports::Report;
 use crate::store::Store;
 use crate::trace::{Node, Trace};
 use crate::verdict::{Failure, safety};
@@ -70,12 +71,7 @@ pub(crate) enum Event {
     /// Something happens at the gateway.
     AtGateway { order_id: OrderId, later: Later },
     /// A report of the gateway arrives.
-    Report {
-        order_id: OrderId,
-        outcome: Box<GatewayOutcome>,
-        must: bool,
-        tries: u32,
-    },
+    Report(u32),
     /// A fault of the plan strikes.
     Fault(u32),
     /// The disk has room again.
@@ -118,6 +114,8 @@ pub(crate) struct World<'p> {
     pub(crate) gateway: Gateway,
     pub(crate) calls: BTreeMap<u64, OpenCall>,
     pub(crate) calls_made: u64,
+    /// What the gateway has reported by itself so far.
+    pub(crate) reports: Vec<Report>,
     /// Orders with a call under way, as this process knows.
     pub(crate) calling: BTreeSet<OrderId>,
     pub(crate) clients: Clients,
@@ -200,6 +198,7 @@ impl<'p> World<'p> {
             gateway: Gateway::default(),
             calls: BTreeMap::new(),
             calls_made: 0,
+            reports: Vec::new(),
             calling: BTreeSet::new(),
             clients: Clients::new(plan),
             reads: Reads::default(),
@@ -215,6 +214,7 @@ impl<'p> World<'p> {
             settle_by_us: 0,
             settings,
         };
+        world.audit.is_of_cluster = plan.knobs.cluster.is_some();
         world.schedule(0, Event::Start);
         for intent in world.clients.first_sends() {
             world.schedule(intent.0 * 1000, Event::Send(intent.1));
@@ -320,12 +320,7 @@ impl<'p> World<'p> {
                 self.on_call_answered(call, crate::gateway::unknown("timed out"));
             }
             Event::AtGateway { order_id, later } => self.at_gateway(order_id, later),
-            Event::Report {
-                order_id,
-                outcome,
-                must,
-                tries,
-            } => self.on_report(order_id, outcome, must, tries),
+            Event::Report(number) => self.on_report(number),
             Event::Fault(number) => self.on_fault(number)?,
             Event::Room => self.on_room(),
             Event::Start if self.cluster.is_some() => self.start_cluster()?,
@@ -427,6 +422,10 @@ impl<'p> World<'p> {
         }
         for order_id in self.gateway.pending() {
             let later = Later::Settle;
+            self.schedule(1_000_000, Event::AtGateway { order_id, later });
+        }
+        for (order_id, number) in self.gateway.pending_refunds().collect::<Vec<_>>() {
+            let later = Later::SettleRefund { number };
             self.schedule(1_000_000, Event::AtGateway { order_id, later });
         }
         self.heal_cluster();

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use sim::cluster::swarm;
 use sim::plan::Plan;
-use sim::run;
+use sim::{run, scenario};
 
 #[track_caller]
 fn passes(seed: u64) -> String {
@@ -21,6 +21,20 @@ fn passes(seed: u64) -> String {
 fn a_slice_of_seeds_passes() {
     for seed in 0..60 {
         passes(seed);
+    }
+}
+
+#[test]
+fn every_scenario_passes() {
+    for scenario in scenario::ALL {
+        let plan = scenario::of_the_cluster(scenario::plan(scenario.name).unwrap());
+        let outcome = run(&plan, false);
+        assert_eq!(outcome.failure, None, "{}", scenario.name);
+        assert!(
+            outcome.stats.claims >= 3,
+            "{}: it has leaders",
+            scenario.name
+        );
     }
 }
 

@@ -13,6 +13,9 @@ const MISTAKES: &[(&str, &str, u64)] = &[
     ("claim_skipped", "one_committer", 5),
     ("sent_counts_as_stored", "output_after_commit", 5),
     ("follower_calls_the_gateway", "only_the_leader_calls", 5),
+    // In one process each fact is read in the commit that it is written in.
+    ("partial_refund_ends_the_undo", "model_causes", 10),
+    ("second_undo_refunds_again", "model_money", 10),
     (
         "message_that_is_no_entry_is_skipped",
         "nothing_on_top_of_damage",

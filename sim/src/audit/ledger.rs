@@ -70,6 +70,7 @@ struct Case {
     payment_known: bool,
     payment_failed: bool,
     payment_cancelled: bool,
+    authorised: bool,
     commit_asked: bool,
     commit_refused: bool,
     undo: Option<Undo>,
@@ -95,6 +96,7 @@ impl Case {
             payment_known: false,
             payment_failed: false,
             payment_cancelled: false,
+            authorised: false,
             commit_asked: false,
             commit_refused: false,
             undo: None,
@@ -127,7 +129,9 @@ pub struct Units {
 enum Needs {
     Reserved,
     ShortOfStock,
-    Captured,
+    /// Captured, or set aside for us to take.
+    Paid,
+    Confirmed,
     CommitAsked,
     Committed,
     StockUndone,
@@ -311,14 +315,14 @@ impl Ledger {
                 let case = self.case(order_id);
                 case.stage = Stage::Paid;
                 case.commit_asked = true;
-                self.needs.push((order_id, Needs::Captured));
+                self.needs.push((order_id, Needs::Paid));
             }
             OrderEvent::OrderConfirmed { .. } => {
                 if stage != Stage::Paid {
                     return Err(illegal("confirmed"));
                 }
                 self.case(order_id).stage = Stage::Confirmed;
-                self.needs.push((order_id, Needs::Captured));
+                self.needs.push((order_id, Needs::Paid));
                 self.needs.push((order_id, Needs::Committed));
             }
             OrderEvent::OrderFailed { .. } => {

@@ -26,6 +26,8 @@ pub enum Asked {
     Refund(OrderId),
     /// An operator's retry.
     Nudge(OrderId),
+    /// Nothing: it is told what the gateway reports.
+    Report(OrderId),
     /// A product described, or its stock changed.
     Product(ProductId),
 }
@@ -46,6 +48,7 @@ impl Asked {
             Self::Create(order_id, _)
             | Self::Cancel(order_id)
             | Self::Refund(order_id)
+            | Self::Report(order_id)
             | Self::Nudge(order_id) => Some(*order_id),
             Self::Product(_) => None,
         }
@@ -54,7 +57,7 @@ impl Asked {
     const fn participant(&self) -> ParticipantId {
         match self {
             Self::Create(..) | Self::Cancel(_) | Self::Nudge(_) => ParticipantId::Order,
-            Self::Refund(_) => ParticipantId::Payment,
+            Self::Refund(_) | Self::Report(_) => ParticipantId::Payment,
             Self::Product(_) => ParticipantId::Inventory,
         }
     }
@@ -80,7 +83,7 @@ impl Audit {
             Asked::Create(order_id, _) | Asked::Cancel(order_id) | Asked::Nudge(order_id) => {
                 self.order(*order_id).is_some()
             }
-            Asked::Refund(order_id) => self.payment(*order_id).is_some(),
+            Asked::Refund(order_id) | Asked::Report(order_id) => self.payment(*order_id).is_some(),
             Asked::Product(product_id) => self.product(product_id).is_some(),
         }
     }
@@ -126,6 +129,14 @@ impl Audit {
                 self.same_answer(asked, key, reply)?;
                 if payment.order_id != *order_id || payment.refunds.is_empty() {
                     let why = format!("{order_id}: a refund accepted, and there is none");
+                    return Err(safety("reply_is_true", why));
+                }
+                Ok(())
+            }
+            (Asked::Report(order_id), Ok(Answer::Payment(payment))) => {
+                self.payment_is_durable(payment, shown)?;
+                if payment.order_id != *order_id || reply.replayed {
+                    let why = format!("{order_id}: a report answered by {payment:?}");
                     return Err(safety("reply_is_true", why));
                 }
                 Ok(())
@@ -265,9 +276,10 @@ impl Audit {
                 order_id != named || was_known
             }
             (Asked::Nudge(_), Rejection::SagaNotParked(_)) => false,
-            (Asked::Refund(order_id), Rejection::PaymentNotFound(named)) => {
-                order_id != named || was_known
-            }
+            (
+                Asked::Refund(order_id) | Asked::Report(order_id),
+                Rejection::PaymentNotFound(named),
+            ) => order_id != named || was_known,
             (
                 Asked::Refund(_),
                 Rejection::PaymentNotRefundable(_)
@@ -321,9 +333,11 @@ impl Audit {
             GatewayOperation::Cancel => {
                 is_definite(payment) || payment.phase == PaymentPhase::Cancelling
             }
-            GatewayOperation::Charge | GatewayOperation::Query | GatewayOperation::Capture => {
-                payment.amount == call.amount
+            GatewayOperation::Capture => {
+                let is_owed = is_definite(payment) || payment.phase == PaymentPhase::Capturing;
+                is_owed && payment.amount == call.amount
             }
+            GatewayOperation::Charge | GatewayOperation::Query => payment.amount == call.amount,
         };
         if !rests {
             let why = format!(

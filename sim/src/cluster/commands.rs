@@ -7,6 +7,7 @@ use a4co_core::row::RowKey;
 
 use super::{ClusterEvent, Item, Member};
 use crate::audit::{Asked, Rows};
+use crate::reports::Report;
 use crate::trace::Node;
 use crate::verdict::{Checked, safety};
 use crate::world::World;
@@ -32,7 +33,7 @@ fn shows(shown: &Rows, asked: &Asked) -> bool {
         Asked::Create(order_id, _) | Asked::Cancel(order_id) | Asked::Nudge(order_id) => {
             RowKey::Order(*order_id)
         }
-        Asked::Refund(order_id) => RowKey::Payment(*order_id),
+        Asked::Refund(order_id) | Asked::Report(order_id) => RowKey::Payment(*order_id),
         Asked::Product(product_id) => RowKey::Product(product_id.clone()),
     })
 }
@@ -71,6 +72,28 @@ impl World<'_> {
             hops: 0,
         };
         self.put_before(life, Item::Command(Box::new(carried)));
+    }
+
+    /// A report of the gateway arrives at one of the processes, as a request does.
+    /// Whether anybody is there.
+    pub(crate) fn report_arrives(&mut self, (number, tries): (u32, u32), report: &Report) -> bool {
+        let names = [16, u64::from(number), u64::from(tries), self.stats.events];
+        let mut rng = self.chance(&names);
+        let machines = &self.cluster().machines;
+        let machine = usize::try_from(rng.below(machines.len() as u64)).unwrap_or(0);
+        let Some(life) = machines[machine].member.as_ref().map(|it| it.life) else {
+            return false;
+        };
+        let carried = Carried {
+            intent: number,
+            attempt: tries,
+            command: report.command(),
+            asked: Asked::Report(report.order_id),
+            may_come_twice: true,
+            hops: 0,
+        };
+        self.put_before(life, Item::Command(Box::new(carried)));
+        true
     }
 
     /// The host is given a command.

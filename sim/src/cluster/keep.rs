@@ -12,6 +12,7 @@ use a4co_core::time::Millis;
 
 use super::wire::Tail;
 use super::{ClusterEvent, Item, Kept, Member};
+use crate::coverage::Strike;
 use crate::trace::Node;
 use crate::verdict::{Checked, Failure, safety};
 use crate::world::World;
@@ -133,6 +134,7 @@ impl World<'_> {
         };
         let life = member.life;
         self.stats.crashes += 1;
+        self.audit.ledger.strike(Strike::Killed);
         for call in self.calls.values_mut().filter(|it| it.process == life) {
             call.is_open = false;
         }

@@ -43,6 +43,10 @@ pub fn plan(seed: u64) -> Plan {
     if rng.chance(250) {
         refunds(&mut plan.actions, plan.knobs.seed);
     }
+    let mut late = Rng::fork(seed, Stream::Cluster, &[104]);
+    if late.chance(80) {
+        late_words(&mut plan, &mut late);
+    }
     plan.actions.sort_by_key(|action| action.at_ms);
     plan.faults
         .retain(|fault| matches!(fault.breaks, Breaks::Outage { .. }));
@@ -70,6 +74,45 @@ fn refunds(actions: &mut Vec<Action>, seed: u64) {
                 key: None,
                 retries: 2,
                 ask: Ask::Refund { order, amount },
+            });
+        }
+    }
+}
+
+/// What one journal says reaches the others late, and meanwhile parts of each charge are
+/// given back and the order is cancelled: the undo meets refunds that it did not ask for.
+fn late_words(plan: &mut Plan, rng: &mut Rng) {
+    let late_ms = rng.pick(&[2_000, 8_000]);
+    let knobs = &mut plan.knobs;
+    knobs.heal_at_ms = knobs.heal_at_ms.max(3 * late_ms);
+    knobs.gateway_us = knobs.gateway_us.min(20_000);
+    knobs.net_us = knobs.net_us.min(100_000);
+    knobs.decline = 0;
+    knobs.manual_capture = false;
+    if let Some(cluster) = &mut knobs.cluster {
+        cluster.tail_stalls = rng.pick(&[100, 300, 600]);
+        cluster.tail_stall_ms = late_ms;
+    }
+    let mut placed = Vec::new();
+    for action in &mut plan.actions {
+        if let Ask::Create { order, lines, .. } = &mut action.ask {
+            for (_, _, price) in lines.iter_mut() {
+                *price = (*price).max(5);
+            }
+            placed.push((*order, action.at_ms));
+        }
+    }
+    for (order, at_ms) in placed {
+        let refunds = (0..8).map(|_| Ask::Refund {
+            order,
+            amount: Some(1),
+        });
+        for ask in refunds.chain([Ask::Cancel { order }, Ask::Cancel { order }]) {
+            plan.actions.push(Action {
+                at_ms: at_ms + rng.below(late_ms),
+                key: None,
+                retries: 2,
+                ask,
             });
         }
     }

@@ -219,8 +219,20 @@ fn later(order_id: OrderId, lasts: Vec<(u64, Later)>) {
 
 async fn at_gateway(order_id: OrderId, what: Later) {
     let lasts = match what {
-        Later::Report { outcome, must } => return report(order_id, *outcome, must).await,
+        // What a refund came to is said over HTTP only: see the swarm of this layer.
+        Later::Report {
+            refund: Some(_), ..
+        } => return,
+        Later::Report { outcome, must, .. } => return report(order_id, *outcome, must).await,
         Later::Settle => settle(order_id),
+        Later::SettleRefund { number } => with(|world| {
+            let mut lasts = Vec::new();
+            let plan = world.plan.clone();
+            let knobs = &plan.plan.knobs;
+            let gateway = &mut world.gateway;
+            gateway.settle_refund(knobs, order_id, number, &mut lasts);
+            lasts
+        }),
         Later::CaptureAfterAll => with(|world| {
             let mut lasts = Vec::new();
             if !world.is_healed {
@@ -252,6 +264,10 @@ fn settle(order_id: OrderId) -> Vec<(u64, Later)> {
 pub(super) fn settle_all() {
     for order_id in with(|world| world.gateway.pending()) {
         later(order_id, vec![(1_000_000, Later::Settle)]);
+    }
+    let refunds: Vec<_> = with(|world| world.gateway.pending_refunds().collect());
+    for (order_id, number) in refunds {
+        later(order_id, vec![(1_000_000, Later::SettleRefund { number })]);
     }
 }
 

@@ -143,10 +143,23 @@ impl Ledger {
             PaymentEvent::Recalled(payment) => {
                 recalled(&Row::Payment(payment.clone()), rows)?;
             }
-            PaymentEvent::PaymentActionRequired { .. }
-            | PaymentEvent::PaymentAuthorised { .. }
-            | PaymentEvent::PaymentCaptureRequested { .. } => {
-                return lie("something that this gateway never says");
+            PaymentEvent::PaymentActionRequired { .. } => {
+                if !gateway.needed_action(order_id) || case.captured != 0 {
+                    return lie("said to wait for the customer");
+                }
+            }
+            PaymentEvent::PaymentAuthorised { .. } => {
+                case.authorised = true;
+                if !matches!(charge, Charge::Authorised | Charge::Captured) {
+                    return lie("said to be set aside");
+                }
+            }
+            // Money is taken once everything else is done.
+            PaymentEvent::PaymentCaptureRequested { .. } => {
+                if !case.authorised {
+                    return lie("taken, and it was never set aside");
+                }
+                self.needs.push((order_id, Needs::Confirmed));
             }
             PaymentEvent::PaymentAttempted { retry_at, .. } => {
                 if *retry_at < recorded.at {
@@ -182,7 +195,12 @@ impl Ledger {
         let holds = match needs {
             Needs::Reserved => case.was_held,
             Needs::ShortOfStock => case.hold == Hold::Short,
-            Needs::Captured => books.captured.minor() == total && case.captured == total,
+            Needs::Paid => {
+                let is_there = matches!(charge, Charge::Authorised | Charge::Captured);
+                (books.captured.minor() == total && case.captured == total)
+                    || (case.authorised && is_there)
+            }
+            Needs::Confirmed => case.stage == Stage::Confirmed,
             Needs::CommitAsked => case.commit_asked,
             Needs::Committed => case.hold == Hold::Sold,
             Needs::StockUndone => !matches!(case.hold, Hold::Active | Hold::Sold),
@@ -197,7 +215,10 @@ impl Ledger {
                 // A charge that may still go through is not undone.
                 let is_over = match charge {
                     Charge::None => !case.payment_known || total == 0 || case.payment_cancelled,
-                    Charge::Pending { .. } => false,
+                    // Set aside is not given back either.
+                    Charge::Pending { .. } | Charge::NeedsAction { .. } | Charge::Authorised => {
+                        false
+                    }
                     Charge::Captured | Charge::Declined | Charge::Cancelled => true,
                 };
                 is_over && (is_wild || (net == 0 && claims == 0 && owed == 0))
@@ -254,6 +275,13 @@ impl Ledger {
                     return Err(wrong("model_saga", *order_id, why));
                 }
             };
+            // Nobody's money stays set aside for nothing.
+            if matches!(
+                gateway.charge(*order_id),
+                Charge::Authorised | Charge::NeedsAction { .. }
+            ) {
+                return Err(wrong("model_money", *order_id, "a charge is left open"));
+            }
             if net != expected {
                 let why = format!("{net} kept, should be {expected}: {case:?}, {books:?}");
                 return Err(wrong("model_money", *order_id, why));
