@@ -35,5 +35,6 @@ pub mod rejection;
 pub mod replicated;
 pub mod row;
 pub mod settings;
+pub mod shards;
 pub mod time;
 pub mod trace;

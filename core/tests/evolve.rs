@@ -222,6 +222,7 @@ fn any_inventory_event() -> impl Strategy<Value = InventoryEvent> {
     let delta = prop_oneof![-9..9_i64, Just(i64::MIN), Just(i64::MAX), any::<i64>()];
     let released = prop_oneof![
         Just(ReleaseReason::NeverHeld),
+        Just(ReleaseReason::ShortElsewhere),
         any_reason().prop_map(ReleaseReason::Compensation),
     ];
     prop_oneof![

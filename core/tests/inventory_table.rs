@@ -167,6 +167,7 @@ fn show(decision: Result<Vec<InventoryEvent>, Rejection>) -> String {
         },
         InventoryEvent::InventoryReleased { reason, .. } => match reason {
             a4co_core::inventory::ReleaseReason::NeverHeld => "never held".into(),
+            a4co_core::inventory::ReleaseReason::ShortElsewhere => "short elsewhere".into(),
             a4co_core::inventory::ReleaseReason::Compensation(_) => "released".into(),
         },
         InventoryEvent::StockAdjusted { delta, .. } => format!("stock {delta:+}"),

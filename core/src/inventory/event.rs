@@ -126,6 +126,8 @@ pub enum ReleaseReason {
     Compensation(CancelReason),
     /// The order had been undone before it asked for a hold.
     NeverHeld,
+    /// A line of the order was short in another shard.
+    ShortElsewhere,
 }
 
 impl core::fmt::Display for ReleaseReason {
@@ -133,6 +135,7 @@ impl core::fmt::Display for ReleaseReason {
         match self {
             Self::Compensation(reason) => reason.fmt(f),
             Self::NeverHeld => f.write_str("the order was undone before stock was held"),
+            Self::ShortElsewhere => f.write_str("another line of the order was out of stock"),
         }
     }
 }
