@@ -44,6 +44,15 @@ pub fn http(bytes: &[u8]) {
     a4co::http::parse_any(bytes);
 }
 
+/// Any header and body are a webhook of Stripe's or refused; a wrong signature is never
+/// taken. The input is the header `Stripe-Signature`, an empty line, and the body.
+///
+/// # Panics
+/// When a reader panics, or takes what nobody signed.
+pub fn webhook(bytes: &[u8]) {
+    a4co::gateway::stripe::parse_any(bytes);
+}
+
 /// Any headers and body are a public event or an error; one that was read is written and
 /// read as the same. The input is `name: value` lines, an empty line, and the body.
 ///

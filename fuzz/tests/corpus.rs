@@ -144,6 +144,11 @@ fn events() {
 }
 
 #[test]
+fn webhook() {
+    replay("webhook", a4co_fuzz::webhook, &[]);
+}
+
+#[test]
 fn http() {
     replay("http", a4co_fuzz::http, &[]);
 }

@@ -38,7 +38,7 @@ mod shapes;
 mod webhook;
 
 pub use self::books::{Booked, BooksError};
-pub use self::webhook::{Notice, Report, WebhookError};
+pub use self::webhook::{Notice, Report, WebhookError, parse_any};
 
 pub use self::api::{API_VERSION, ClientError, STRIPE_URL};
 

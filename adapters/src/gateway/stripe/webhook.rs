@@ -162,6 +162,79 @@ impl Webhooks {
     }
 }
 
+/// Reads the bytes as a webhook: the signature header, an empty line, and the body as it
+/// came. First as they are, at the time that the fuzz target's corpus is signed for; then
+/// the body under a signature that is right, and under ones that are not. For the fuzz
+/// target, which reaches only what is public.
+///
+/// # Panics
+/// When a reader panics, when a wrong signature is taken, or a right one refused.
+pub fn parse_any(bytes: &[u8]) {
+    const SECRET: &str = "whsec_fuzz";
+    const NOW_S: u64 = 1_800_000_000;
+    let webhooks = Webhooks::new(&StripeConfig {
+        webhook_secret: Some(SecretString::from(SECRET)),
+        ..StripeConfig::default()
+    });
+    let end = bytes.windows(2).position(|two| two == b"\n\n");
+    let (head, body) = end.map_or((bytes, &[][..]), |at| (&bytes[..at], &bytes[at + 2..]));
+    let head = String::from_utf8_lossy(head);
+    let as_it_came = webhooks.read_at(Some(&head), body, NOW_S);
+
+    let time = NOW_S.to_string();
+    let tag_of = |secret: &str, time: &str| {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+        let tag = hmac::sign(&key, &[time.as_bytes(), b".", body].concat());
+        let hex = tag.as_ref().iter().map(|byte| format!("{byte:02x}"));
+        hex.collect::<String>()
+    };
+    let right = tag_of(SECRET, &time);
+    let is_refused = |read: &Result<Notice, WebhookError>| {
+        let refused = [
+            WebhookError::NoSignature,
+            WebhookError::WrongSignature,
+            WebhookError::OutOfTolerance,
+        ];
+        read.as_ref().err().is_some_and(|why| refused.contains(why))
+    };
+    // Whoever cannot compute one of these has not signed it, however the header is made.
+    let lower = head.to_ascii_lowercase();
+    let signed = (head
+        .split(',')
+        .filter_map(|part| part.trim().strip_prefix("t=")))
+    .any(|time| lower.contains(&tag_of(SECRET, time)));
+    assert!(
+        signed || is_refused(&as_it_came),
+        "a signature that nobody made is taken"
+    );
+
+    let read = webhooks.read_at(Some(&format!("t={time},v1={right}")), body, NOW_S);
+    assert!(!is_refused(&read), "a right signature is refused");
+    if let Ok(notice) = &read {
+        webhooks.remember(&notice.event_id);
+        let again = webhooks.read_at(Some(&format!("v1={right},t={time}")), body, NOW_S);
+        assert!(again.is_ok_and(|it| it.is_repeated && it.report == notice.report));
+    }
+    let other = tag_of("whsec_other", &time);
+    let late = NOW_S - webhooks.tolerance.as_secs() - 1;
+    let late = format!("t={late},v1={}", tag_of(SECRET, &late.to_string()));
+    for header in [
+        format!("t={time},v1={other}"),
+        format!("t={time},v0={right}"),
+        format!("t={},v1={right}", NOW_S - 1),
+        format!("t={time}"),
+        late,
+    ] {
+        let read = webhooks.read_at(Some(&header), body, NOW_S);
+        assert!(is_refused(&read), "{header} is taken");
+    }
+    if let Some((last, rest)) = body.split_last() {
+        let changed = [rest, &[last ^ 1]].concat();
+        let read = webhooks.read_at(Some(&format!("t={time},v1={right}")), &changed, NOW_S);
+        assert_eq!(read, Err(WebhookError::WrongSignature));
+    }
+}
+
 /// Checks a signature. The comparison takes the same time wherever two tags first differ.
 fn verify(
     secret: &SecretString,
