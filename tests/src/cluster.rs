@@ -227,6 +227,19 @@ pub fn leads(client: &Client, participant: &str) -> bool {
     String::from_utf8_lossy(&metrics.body).contains(&line)
 }
 
+/// Waits until this process decides for all of these participants.
+///
+/// # Panics
+/// When it does not.
+#[track_caller]
+pub fn expect_to_lead(server: &Server, participants: &[&str]) {
+    crate::until("a leader", || {
+        let client = server.client();
+        let not_led = participants.iter().find(|it| !leads(&client, it));
+        not_led.map_or(Ok(()), |it| Err(format!("{it} is not led")))
+    });
+}
+
 /// A line between a process and a server that can be cut, silent or slow, and mended again.
 #[derive(Debug)]
 pub struct Wire {

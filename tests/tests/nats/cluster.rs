@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use a4co_tests::cluster::{Buyers, Wire, expect_kept, expect_verified, leads, stock};
+use a4co_tests::cluster::{
+    Buyers, Wire, expect_kept, expect_to_lead, expect_verified, leads, stock,
+};
 use a4co_tests::nats::NatsServer;
 use a4co_tests::server::run;
 use a4co_tests::shop::{self, expect_end};
@@ -103,11 +105,7 @@ fn one_process_for_each_role_and_any_of_them_answers() {
         .map(|role| options(&nats.url()).flag("--role", role).start())
         .collect();
     for (server, role) in servers.iter().zip(PARTICIPANTS) {
-        until("a leader", || {
-            leads(&server.client(), role)
-                .then_some(())
-                .ok_or_else(|| format!("{role} is not led"))
-        });
+        expect_to_lead(server, &[role]);
     }
     stock(&servers, "cup", 20);
     let mut sold = 0;
@@ -260,13 +258,7 @@ fn a_leader_that_sleeps_beyond_its_lease_commits_nothing_when_it_wakes() {
         let other = 1 - sleeper;
         servers[sleeper].pause();
         buyers.find(&[servers[other].address()]);
-        until("another leader", || {
-            PARTICIPANTS
-                .iter()
-                .all(|it| leads(&servers[other].client(), it))
-                .then_some(())
-                .ok_or_else(|| "not yet".to_owned())
-        });
+        expect_to_lead(&servers[other], &PARTICIPANTS);
         buyers.expect_more(20);
         servers[sleeper].go_on();
         buyers.find(&addresses(&servers));
@@ -280,11 +272,7 @@ fn a_process_that_is_cut_off_takes_nothing_and_catches_up() {
     let nats = NatsServer::start(&[]);
     let wire = Wire::to(nats.port());
     let cut_off = options(&wire.nats_url()).start();
-    until("a leader", || {
-        leads(&cut_off.client(), "order")
-            .then_some(())
-            .ok_or_else(|| "not yet".to_owned())
-    });
+    expect_to_lead(&cut_off, &["order"]);
     let servers = [cut_off, options(&nats.url()).start()];
     stock(&servers, "cup", 1_000_000);
     let buyers = Buyers::start(4, "cup", &addresses(&servers));
@@ -310,13 +298,7 @@ fn a_leader_whose_network_goes_silent_is_replaced_and_catches_up() {
     let nats = NatsServer::start(&[]);
     let wire = Wire::to(nats.port());
     let alone = options(&wire.nats_url()).start();
-    until("a leader", || {
-        PARTICIPANTS
-            .iter()
-            .all(|it| leads(&alone.client(), it))
-            .then_some(())
-            .ok_or_else(|| "not yet".to_owned())
-    });
+    expect_to_lead(&alone, &PARTICIPANTS);
     let servers = [alone, options(&nats.url()).start()];
     stock(&servers, "cup", 1_000_000);
     let buyers = Buyers::start(4, "cup", &addresses(&servers));
@@ -325,13 +307,7 @@ fn a_leader_whose_network_goes_silent_is_replaced_and_catches_up() {
     // long led: each expects a sequence that has gone by.
     wire.fall_silent();
     buyers.find(&[servers[1].address()]);
-    until("another leader", || {
-        PARTICIPANTS
-            .iter()
-            .all(|it| leads(&servers[1].client(), it))
-            .then_some(())
-            .ok_or_else(|| "not yet".to_owned())
-    });
+    expect_to_lead(&servers[1], &PARTICIPANTS);
     buyers.expect_more(40);
     wire.mend();
     buyers.find(&addresses(&servers));

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use a4co_tests::cluster::{leads, stock};
+use a4co_tests::cluster::{expect_to_lead, stock};
 use a4co_tests::collector::{Collector, Span};
 use a4co_tests::nats::NatsServer;
 use a4co_tests::shop::{self, expect_end};
-use a4co_tests::{Order, Server, until};
+use a4co_tests::{Order, Server};
 
 use crate::cluster::options;
 
@@ -27,10 +27,7 @@ fn an_order_is_one_trace_across_processes() {
         })
         .collect();
     for (server, role) in servers.iter().zip(roles) {
-        until("a leader", || {
-            let is_led = leads(&server.client(), role);
-            is_led.then_some(()).ok_or(format!("{role} is not led"))
-        });
+        expect_to_lead(server, &[role]);
     }
     stock(&servers, "cup", 20);
     let client = servers[1].client();
