@@ -39,7 +39,7 @@ pub(crate) struct Report {
 
 impl Report {
     /// As a webhook says it.
-    pub(crate) fn command(&self) -> Command {
+    fn command(&self) -> Command {
         Command::Payment(PaymentCommand::Report {
             order_id: self.order_id,
             refund: self.refund,
@@ -184,11 +184,7 @@ impl World<'_> {
         let (order_id, tries, command) = (report.order_id, report.tries, report.command());
         let intent = NUMBERS_FROM + number;
         if self.cluster.is_some() {
-            let report = Report {
-                outcome: report.outcome.clone(),
-                ..*report
-            };
-            return self.report_arrives((intent, tries), &report);
+            return self.report_arrives((intent, tries), order_id, command);
         }
         if self.process.is_none() {
             return false;

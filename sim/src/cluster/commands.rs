@@ -2,12 +2,12 @@
 //! which loses some and delivers some twice; or they are refused, and the client asks again.
 
 use a4co_core::command::{Command, RequestId};
+use a4co_core::ids::OrderId;
 use a4co_core::replicated::{HostId, Refusal};
 use a4co_core::row::RowKey;
 
 use super::{ClusterEvent, Item, Member};
 use crate::audit::{Asked, Rows};
-use crate::reports::Report;
 use crate::trace::Node;
 use crate::verdict::{Checked, safety};
 use crate::world::World;
@@ -76,7 +76,12 @@ impl World<'_> {
 
     /// A report of the gateway arrives at one of the processes, as a request does.
     /// Whether anybody is there.
-    pub(crate) fn report_arrives(&mut self, (number, tries): (u32, u32), report: &Report) -> bool {
+    pub(crate) fn report_arrives(
+        &mut self,
+        (number, tries): (u32, u32),
+        order_id: OrderId,
+        command: Command,
+    ) -> bool {
         let names = [16, u64::from(number), u64::from(tries), self.stats.events];
         let mut rng = self.chance(&names);
         let machines = &self.cluster().machines;
@@ -87,8 +92,8 @@ impl World<'_> {
         let carried = Carried {
             intent: number,
             attempt: tries,
-            command: report.command(),
-            asked: Asked::Report(report.order_id),
+            command,
+            asked: Asked::Report(order_id),
             may_come_twice: true,
             hops: 0,
         };
