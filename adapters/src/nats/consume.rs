@@ -24,6 +24,18 @@ pub const DELIVERIES_MAX: i64 = 3;
 /// The header that says why a message was given up on.
 pub const DEAD_LETTER_REASON: &str = "a4co-reason";
 
+/// Before the subject that a dead letter had.
+pub(super) const DEAD_LETTER_PREFIX: &str = "a4co.dead.";
+
+/// The stream that a dead letter was read from.
+pub(super) const DEAD_LETTER_STREAM: &str = "a4co-stream";
+
+/// Its number there.
+pub(super) const DEAD_LETTER_SEQUENCE: &str = "a4co-sequence";
+
+/// Who gave up on it.
+pub(super) const DEAD_LETTER_CONSUMER: &str = "a4co-consumer";
+
 /// Wait before a message that failed is delivered again.
 const REDELIVER_AFTER: Duration = Duration::from_millis(500);
 
@@ -132,13 +144,16 @@ async fn give_up_or_retry(
     // A header's value is one line.
     let line: String = reason.chars().filter(|c| !c.is_control()).collect();
     headers.insert(DEAD_LETTER_REASON, line.as_str());
-    headers.insert("a4co-stream", public.name());
-    headers.insert("a4co-sequence", info.stream_sequence.to_string().as_str());
-    headers.insert("a4co-consumer", durable);
+    headers.insert(DEAD_LETTER_STREAM, public.name());
+    headers.insert(
+        DEAD_LETTER_SEQUENCE,
+        info.stream_sequence.to_string().as_str(),
+    );
+    headers.insert(DEAD_LETTER_CONSUMER, durable);
     // The event's own would have the stream drop it where another consumer gave up on it too.
     let id = format!("{}/{}/{durable}", public.name(), info.stream_sequence);
     headers.insert("Nats-Msg-Id", id.as_str());
-    let subject = format!("a4co.dead.{}", message.subject);
+    let subject = format!("{DEAD_LETTER_PREFIX}{}", message.subject);
     // Kept first, acknowledged second: a crash in between keeps it twice, never not at all.
     let kept = nats
         .jetstream

@@ -9,12 +9,12 @@ use futures_util::StreamExt as _;
 use serde::Serialize;
 
 use super::connect::{Connected, NatsError};
-use super::consume::DEAD_LETTER_REASON;
+use super::consume::{
+    DEAD_LETTER_CONSUMER, DEAD_LETTER_PREFIX, DEAD_LETTER_REASON, DEAD_LETTER_SEQUENCE,
+    DEAD_LETTER_STREAM,
+};
 use super::ordered;
 use super::streams::DEAD_LETTERS;
-
-/// Before the subject that the message had.
-const PREFIX: &str = "a4co.dead.";
 
 /// A message that a consumer gave up on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -61,11 +61,14 @@ impl DeadLetter {
         let header = |name: &str| headers.get(name).map(|value| value.as_str().to_owned());
         Self {
             sequence,
-            consumer: header("a4co-consumer"),
+            consumer: header(DEAD_LETTER_CONSUMER),
             reason: header(DEAD_LETTER_REASON),
-            subject: subject.strip_prefix(PREFIX).unwrap_or(subject).to_owned(),
-            stream: header("a4co-stream"),
-            stream_sequence: header("a4co-sequence").and_then(|text| text.parse().ok()),
+            subject: subject
+                .strip_prefix(DEAD_LETTER_PREFIX)
+                .unwrap_or(subject)
+                .to_owned(),
+            stream: header(DEAD_LETTER_STREAM),
+            stream_sequence: header(DEAD_LETTER_SEQUENCE).and_then(|text| text.parse().ok()),
             event_id: header("ce-id"),
         }
     }

@@ -12,6 +12,7 @@ use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy
 use serde::Serialize;
 
 use super::connect::{Connected, NatsError};
+use super::consume::DEAD_LETTER_PREFIX;
 use super::migration::{MigrationMark, UNFINISHED};
 use crate::events::PublicStream;
 
@@ -146,7 +147,7 @@ pub fn public(replicas: usize) -> Vec<Wanted> {
     all.push(Wanted {
         purpose: "what consumers gave up on, thirty days",
         config: Config {
-            subjects: vec!["a4co.dead.>".to_owned()],
+            subjects: vec![format!("{DEAD_LETTER_PREFIX}>")],
             max_age: 30 * DAY,
             ..base(DEAD_LETTERS, replicas)
         },
