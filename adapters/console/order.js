@@ -54,6 +54,9 @@ export function order(main, [id]) {
     };
     const retry = () => confirm({ title: "Try again now?", text: "The step that keeps failing is tried at once, and then again as before.", label: "Try again", act: () => post(`${path}/retry`) })
       .then((done) => { if (done) { toast("Another try was asked for."); load(); } });
+    const unpaid = payment?.gatewayState === "capture_failed" && payment.parked;
+    const writeOff = () => confirm({ title: "Write this payment off?", text: "The order stays confirmed, and its money is not asked for again here: you had it in another way, or give it up.", label: "Write off", danger: true, act: () => post(`/payments/${payment.paymentId}/write-off`) })
+      .then((done) => { if (done) { toast("The payment is written off."); load(); } });
     const refund = () => {
       const amount = h("input", { type: "text", inputmode: "decimal", value: left.toFixed(digits), required: true });
       confirm({ title: "Refund this payment?", text: `Up to ${money(left.toFixed(digits), payment.currency)} can be given back. The order stays as it is.`, label: "Refund", danger: true,
@@ -69,8 +72,10 @@ export function order(main, [id]) {
       h("div", { class: "buttons" },
         running && order.sagaState !== "COMPENSATING" && h("button", { type: "button", class: "danger", onclick: cancel }, "Cancel…"),
         (order.parked || payment?.parked) && h("button", { type: "button", class: "primary", onclick: retry }, "Try again…"),
-        order.status === "CONFIRMED" && left > 0 && h("button", { type: "button", onclick: refund }, "Refund…")));
+        unpaid && h("button", { type: "button", class: "danger", onclick: writeOff }, "Write off…"),
+        order.status === "CONFIRMED" && payment?.gatewayState !== "capture_failed" && left > 0 && h("button", { type: "button", onclick: refund }, "Refund…")));
     fill(body,
+      unpaid && h("p", { class: "note" }, h("b", {}, "Confirmed and not paid: "), payment.failureReason),
       (order.failureReason ?? order.cancellationReason) && h("p", { class: "note" }, h("b", {}, order.failureReason ? "Failed: " : running ? "Being undone: " : "Cancelled: "), order.failureReason ?? order.cancellationReason),
       h("div", { class: "order" },
         card("Saga", facts([["State", words(order.sagaState)], ["Took", running ? undefined : ms(Date.parse(order.updatedAt) - Date.parse(order.createdAt))]]), timeline(order, payment, held)),

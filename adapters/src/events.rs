@@ -124,6 +124,7 @@ kinds! {
     PaymentFailed: Payments, "payments.failed", "The gateway refused.";
     PaymentCancelled: Payments, "payments.cancelled", "Nothing is charged, and nothing will be.";
     PaymentRefunded: Payments, "payments.refunded", "A refund is done.";
+    PaymentCaptureFailed: Payments, "payments.capture_failed", "The order is confirmed, and the gateway did not give what it had set aside.";
 }
 
 /// One public event.

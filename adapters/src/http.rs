@@ -226,6 +226,7 @@ fn routes() -> Vec<(Route, MethodRouter<Arc<HttpState>>)> {
         (Route::Payment, get(payments::get)),
         (Route::PaymentOfOrder, get(payments::get_of_order)),
         (Route::PaymentRefund, post(payments::refund)),
+        (Route::PaymentWriteOff, post(payments::write_off)),
         (Route::PaymentWebhook, post(webhook::take)),
         (Route::StripeWebhook, post(webhook::take)),
         (Route::Health, get(health::health)),

@@ -571,6 +571,16 @@ impl EngineMetrics {
             && !self.newest.is_new(payment.created_at, payment.order_id)
             && !payment.undo_requested;
         let was_parked = before.is_some_and(|before| before.parked);
+        if payment.parked && !was_parked {
+            // No metric names an order, and somebody has to find it.
+            let (order_id, why) = (payment.order_id, payment.last_detail.as_deref());
+            let why = why.unwrap_or_default();
+            if payment.waits_for_a_person() {
+                tracing::warn!(%order_id, why, "confirmed and not paid: the capture was refused");
+            } else {
+                tracing::warn!(%order_id, why, "the payment is parked: its call keeps failing");
+            }
+        }
         self.parked_payments
             .add(i64::from(now.parked) - i64::from(was_parked));
         before

@@ -73,7 +73,7 @@ pub enum GatewayOutcome {
         /// The gateway's name for the charge.
         reference: GatewayReference,
     },
-    /// The gateway refused the charge or the refund, for good.
+    /// The gateway refused the charge, the capture or the refund, for good.
     Rejected {
         /// The gateway's code, such as `card_declined`.
         code: Arc<str>,

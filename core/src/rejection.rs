@@ -72,4 +72,7 @@ pub enum Rejection {
     /// Only a parked payment takes an operator's nudge. May change as its call goes on.
     #[error("the payment is {0} and not parked, so there is nothing to retry")]
     PaymentNotParked(PaymentStatus),
+    /// Only a payment whose capture was refused can be written off.
+    #[error("the payment is {0}, and its capture was not refused: there is nothing to write off")]
+    NothingToWriteOff(PaymentStatus),
 }

@@ -279,6 +279,7 @@ fn any_payment_event() -> impl Strategy<Value = PaymentEvent> {
             Just(GatewayOperation::Charge),
             Just(GatewayOperation::Query),
             Just(GatewayOperation::Cancel),
+            Just(GatewayOperation::Capture),
             number().prop_map(|number| GatewayOperation::Refund { number }),
         ]
     };
@@ -287,6 +288,7 @@ fn any_payment_event() -> impl Strategy<Value = PaymentEvent> {
             Just(PaymentFailure::Declined { code: text("no") }),
             Just(PaymentFailure::TimedOut),
             Just(PaymentFailure::Undone),
+            Just(PaymentFailure::CaptureRefused { code: text("no") }),
         ]
     };
     let origin = proptest::sample::select(vec![RefundOrigin::Compensation, RefundOrigin::Operator]);
@@ -374,6 +376,20 @@ fn any_payment_event() -> impl Strategy<Value = PaymentEvent> {
             }
         }),
         1 => about(|order_id| PaymentEvent::PaymentRetried { order_id }),
+        1 => about(|order_id| PaymentEvent::PaymentActionRequired {
+            order_id,
+            reference: reference("charge"),
+        }),
+        2 => about(|order_id| PaymentEvent::PaymentAuthorised {
+            order_id,
+            reference: reference("charge"),
+        }),
+        2 => about(|order_id| PaymentEvent::PaymentCaptureRequested { order_id }),
+        1 => about(|order_id| PaymentEvent::PaymentCaptureFailed {
+            order_id,
+            code: text("no"),
+        }),
+        1 => about(|order_id| PaymentEvent::PaymentWrittenOff { order_id }),
         1 => Just(common::facts::payment_event("Answered")),
         1 => processing.prop_map(|processing| {
             let host = Host::<PaymentParticipant>::default().with([processing]);

@@ -9,7 +9,7 @@ use a4co_core::invariants::{
 };
 use a4co_core::inventory::{Product, Reservation, ReservationStatus};
 use a4co_core::order::{Order, SagaState};
-use a4co_core::payment::{Payment, PaymentPhase, RefundStatus};
+use a4co_core::payment::{Payment, PaymentFailure, PaymentPhase, RefundStatus};
 use a4co_core::settings::Settings;
 use a4co_core::time::Timestamp;
 use common::bag::Bag;
@@ -195,6 +195,17 @@ fn confirmed_implies_committed_and_paid() {
     check(Phase::Commit, expected, |bag| {
         bag.payment.state.payments.remove(&order_id(CONFIRMED));
         bag.gateway.books.remove(&order_id(CONFIRMED));
+    });
+    // Not paid, and by what reason is not said.
+    let not_taken = |bag: &mut Bag, failure| {
+        payment(bag, CONFIRMED).phase = PaymentPhase::CaptureFailed;
+        payment(bag, CONFIRMED).captured = amount(0);
+        payment(bag, CONFIRMED).failure = failure;
+    };
+    check(Phase::Commit, expected, |bag| not_taken(bag, None));
+    check(Phase::Commit, &[], |bag| {
+        let code = common::text("authorisation_expired");
+        not_taken(bag, Some(PaymentFailure::CaptureRefused { code }));
     });
     // Sold for an order that is not about to be confirmed.
     check(Phase::Commit, expected, |bag| {

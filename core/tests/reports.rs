@@ -301,6 +301,68 @@ fn what_is_set_aside_is_taken_once_the_order_is_confirmed() {
     assert_eq!(*world.payment(), before);
 }
 
+/// The gateway lets go of what it had set aside: nothing is called any more, and the payment
+/// stays in memory, parked, until somebody has seen to it.
+#[test]
+fn a_capture_that_is_refused_for_good_waits_for_a_person_and_for_nothing_else() {
+    let mut world = World::new();
+    world.answer(GatewayOperation::Charge, set_aside());
+    let expired = GatewayOutcome::Rejected {
+        code: text("authorisation_expired"),
+    };
+    world.answer(GatewayOperation::Capture, expired.clone());
+    let confirmed = world.order().clone();
+    assert_eq!(confirmed.status, OrderStatus::Confirmed);
+    let payment = world.payment();
+    assert_eq!(payment.phase, PaymentPhase::CaptureFailed);
+    assert_eq!(payment.status(), PaymentStatus::Failed);
+    assert!(payment.parked && !payment.is_settled());
+    let why = payment.failure.as_ref().unwrap().to_string();
+    assert_eq!(why, "capture refused: authorisation_expired");
+    world.restart();
+    assert_eq!(world.host.wake_at(), None, "nothing is tried any more");
+    assert_eq!(world.host.payment().state().payments.len(), 1);
+    // The webhook of it, late.
+    let before = world.payment().clone();
+    let cancelled = report(1, None, GatewayOutcome::Cancelled);
+    world.ask(cancelled.clone()).result.unwrap();
+    assert_eq!(*world.payment(), before);
+
+    let retry = Command::Payment(PaymentCommand::Retry {
+        order_id: order_id(1),
+        idempotency: None,
+    });
+    world.ask(retry.clone()).result.unwrap();
+    assert_eq!(world.payment().status(), PaymentStatus::Processing);
+    // This time the webhook comes first.
+    world.ask(cancelled).result.unwrap();
+    world.answer(GatewayOperation::Capture, expired);
+    assert!(world.payment().waits_for_a_person());
+
+    let write_off = Command::Payment(PaymentCommand::WriteOff {
+        order_id: order_id(1),
+        idempotency: None,
+    });
+    world.ask(write_off.clone()).result.unwrap();
+    assert!(world.payment().is_settled() && !world.payment().parked);
+    assert!(world.host.payment().state().payments.is_empty());
+    let before = world.payment().clone();
+    world.ask(write_off).result.unwrap();
+    assert_eq!(*world.payment(), before, "once is enough");
+    let reply = world.ask(retry);
+    let not_parked = Rejection::PaymentNotParked(PaymentStatus::Failed);
+    assert_eq!(reply.result, Err(not_parked));
+    assert_eq!(
+        *world.order(),
+        confirmed,
+        "what was confirmed stays as it is"
+    );
+    // And should the money come all the same, it is booked.
+    world.ask(report(1, None, paid())).result.unwrap();
+    assert_eq!(world.payment().captured, world.payment().amount);
+    assert!(world.calls.is_empty());
+}
+
 #[test]
 fn an_authorisation_reported_first_is_taken_once() {
     let mut world = World::new();

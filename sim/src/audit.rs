@@ -150,7 +150,14 @@ impl Audit {
             Asked::Cancel(order_id) => {
                 self.ledger.cancel_asked.insert(*order_id);
             }
-            Asked::Refund(_) | Asked::Nudge(_) | Asked::Report(_) | Asked::Product(_) => {}
+            Asked::WriteOff(order_id) => {
+                self.ledger.write_off_asked.insert(*order_id);
+            }
+            Asked::Refund(_)
+            | Asked::Nudge(_)
+            | Asked::RetryPayment(_)
+            | Asked::Report(_)
+            | Asked::Product(_) => {}
         }
     }
 
@@ -475,7 +482,7 @@ impl Audit {
                 crate::verdict::liveness("every_saga_ends", first.to_string()),
             ),
             Some(first) => Err(broken(first)),
-            None => self.ledger.at_rest(gateway),
+            None => self.ledger.at_rest(gateway, &self.rows),
         }
     }
 }

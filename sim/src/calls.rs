@@ -206,6 +206,7 @@ impl World<'_> {
                 }
                 self.gateway.capture_after_all(knobs, order_id, &mut lasts);
             }
+            Later::Lapse => self.gateway.lapse(knobs, order_id, &mut lasts),
             Later::SettleRefund { number } => {
                 self.gateway
                     .settle_refund(knobs, order_id, number, &mut lasts);

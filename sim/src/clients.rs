@@ -150,7 +150,11 @@ impl World<'_> {
         };
         let order_id = match &intent.action.ask {
             Ask::Create { order, .. } => Some(new_order_id(seed, &intent.action, *order, attempt)),
-            Ask::Cancel { order } | Ask::Nudge { order } | Ask::Refund { order, .. } => {
+            Ask::Cancel { order }
+            | Ask::Nudge { order }
+            | Ask::Refund { order, .. }
+            | Ask::RetryPayment { order }
+            | Ask::WriteOff { order } => {
                 let order = *order;
                 let meant = intent.order_id;
                 meant.or_else(|| self.clients.order_ids.get(&order).copied())
@@ -181,9 +185,11 @@ impl World<'_> {
                 self.clients.order_ids.insert(order, order_id);
                 Some(order_id)
             }
-            Ask::Cancel { order } | Ask::Nudge { order } | Ask::Refund { order, .. } => {
-                Some(self.order_of(number, order))
-            }
+            Ask::Cancel { order }
+            | Ask::Nudge { order }
+            | Ask::Refund { order, .. }
+            | Ask::RetryPayment { order }
+            | Ask::WriteOff { order } => Some(self.order_of(number, order)),
             Ask::Adjust { .. } | Ask::Define { .. } => None,
         };
         let Intent {

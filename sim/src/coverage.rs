@@ -65,6 +65,8 @@ const EVENTS: [&str; EVENTS_MAX] = {
         "PaymentActionRequired",
         "PaymentAuthorised",
         "PaymentCaptureRequested",
+        "PaymentCaptureFailed",
+        "PaymentWrittenOff",
     ];
     let mut at = 0;
     while at < payment.len() {

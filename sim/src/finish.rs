@@ -5,7 +5,7 @@ use a4co_core::ids::ParticipantId;
 use a4co_core::invariants::Phase;
 use a4co_core::inventory::ReservationStatus;
 use a4co_core::order::SagaState;
-use a4co_core::payment::PaymentPhase;
+use a4co_core::payment::{PaymentPhase, RefundOrigin};
 use a4co_core::settings::Settings;
 use a4co_core::time::{Millis, Timestamp};
 
@@ -143,8 +143,9 @@ impl World<'_> {
             && host.is_settled()
         {
             self.audit.same_state(host, "the engine")?;
+            let payments = host.payment().state().payments.values();
             let left = host.order().state().orders.len()
-                + host.payment().state().payments.len()
+                + payments.filter(|it| !it.waits_for_a_person()).count()
                 + host.inventory().state().reservations.len();
             if left > 0 {
                 let why = format!("{left} rows that have ended are still in memory");
@@ -153,6 +154,21 @@ impl World<'_> {
         }
         crate::recovery::check_log(&self.disk, &self.audit)?;
         self.check_clients()
+    }
+}
+
+/// Once all faults have ended, the gateway gives back what it has refused late, where a saga
+/// owes it. An operator's refund that was refused has had its answer.
+pub(crate) fn allow_refunds(audit: &Audit, gateway: &mut Gateway) {
+    let failed: Vec<_> = gateway.failed_refunds().collect();
+    for (order_id, number) in failed {
+        let refund = audit.payment(order_id).and_then(|payment| {
+            let index = usize::try_from(number).ok()?.checked_sub(1)?;
+            payment.refunds.get(index)
+        });
+        if refund.is_some_and(|refund| refund.origin == RefundOrigin::Compensation) {
+            gateway.allow_refund(order_id, number);
+        }
     }
 }
 
@@ -181,7 +197,8 @@ pub(crate) fn unended(audit: &Audit, gateway: &Gateway, settings: &Settings) -> 
         }
         if let Some(payment) = payment {
             let is_behind = charge == Charge::Captured && payment.captured.is_zero();
-            if !payment.is_settled() || is_behind {
+            let is_open = !payment.is_settled() && !payment.waits_for_a_person();
+            if is_open || is_behind {
                 return Some(format!(
                     "order {order_id} has ended ({}), its payment is {:?} and owes {:?} \
                      after {} tries; gateway {charge:?}, {:?}",

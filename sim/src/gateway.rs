@@ -6,7 +6,7 @@
 
 mod refunds;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use a4co_core::gateway::{GatewayCall, GatewayOperation, GatewayOutcome};
@@ -38,6 +38,9 @@ pub enum Charge {
     },
     /// The amount is set aside for us and not yet taken.
     Authorised,
+    /// What was set aside for us is not any more: it lapsed, or was refused when it was to
+    /// be taken.
+    Gone,
     /// The money is here.
     Captured,
     /// Refused.
@@ -52,8 +55,10 @@ struct Account {
     amount: Amount,
     currency: Currency,
     refunds: BTreeMap<u32, Amount>,
-    /// Refunds that are under way: they are done at their own time.
+    /// Refunds that are under way: they are done at their own time, or refused.
     refunds_pending: BTreeMap<u32, Amount>,
+    /// Refunds that were refused after they had been under way.
+    refunds_failed: BTreeSet<u32>,
     /// The last call of each refund that was refused: calls before it, which arrive late,
     /// are refused too, since they are the same call.
     refused: BTreeMap<u32, u64>,
@@ -67,7 +72,9 @@ struct Account {
 pub enum Later {
     /// A pending charge ends, or the customer does what was asked.
     Settle,
-    /// A pending refund is done.
+    /// What was set aside is let go.
+    Lapse,
+    /// A pending refund is done, or refused.
     SettleRefund {
         /// Which one.
         number: u32,
@@ -170,7 +177,7 @@ fn answer(charge: Charge, order_id: OrderId) -> GatewayOutcome {
         },
         Charge::Captured => captured(order_id),
         Charge::Declined => rejected("card_declined"),
-        Charge::Cancelled => GatewayOutcome::Cancelled,
+        Charge::Cancelled | Charge::Gone => GatewayOutcome::Cancelled,
     }
 }
 
@@ -227,6 +234,7 @@ impl Gateway {
             currency: call.currency,
             refunds: BTreeMap::new(),
             refunds_pending: BTreeMap::new(),
+            refunds_failed: BTreeSet::new(),
             refused: BTreeMap::new(),
             is_wild: wild,
             needed_action: false,
@@ -309,6 +317,11 @@ impl Gateway {
     ) -> GatewayOutcome {
         if knobs.manual_capture {
             self.set(order_id, Charge::Authorised);
+            let mut fate = Rng::fork(knobs.seed, Stream::Charge, &[order_number(order_id), 2]);
+            if !self.is_healed && fate.chance(knobs.authorisation_lapses) {
+                let ends_us = fate.between(1, knobs.pending_ms) * 1000;
+                lasts.push((ends_us, Later::Lapse));
+            }
         } else {
             self.capture(order_id);
         }
@@ -324,7 +337,13 @@ impl Gateway {
         lasts: &mut Vec<(u64, Later)>,
     ) -> GatewayOutcome {
         let order_id = call.order_id;
+        let mut fate = Rng::fork(knobs.seed, Stream::Charge, &[order_number(order_id), 3]);
         match self.charge(order_id) {
+            Charge::Authorised if !self.is_healed && fate.chance(knobs.capture_refused) => {
+                self.let_go(knobs, order_id, lasts);
+                rejected("authorisation_expired")
+            }
+            Charge::Gone => rejected("authorisation_expired"),
             Charge::Authorised => {
                 self.capture(order_id);
                 self.report(knobs, order_id, captured(order_id), false, lasts);
@@ -335,6 +354,21 @@ impl Gateway {
                 self.complain(call, "a capture of what was never authorised");
                 answer(charge, order_id)
             }
+        }
+    }
+
+    /// What was set aside is so no more.
+    fn let_go(&mut self, knobs: &Knobs, order_id: OrderId, lasts: &mut Vec<(u64, Later)>) {
+        self.set(order_id, Charge::Gone);
+        self.report(knobs, order_id, GatewayOutcome::Cancelled, false, lasts);
+        let mut fate = Rng::fork(knobs.seed, Stream::Charge, &[order_number(order_id), 4]);
+        self.go_wild(order_id, &mut fate, lasts);
+    }
+
+    /// An authorisation lapses, unless its amount was taken or let go before.
+    pub fn lapse(&mut self, knobs: &Knobs, order_id: OrderId, lasts: &mut Vec<(u64, Later)>) {
+        if !self.is_healed && self.charge(order_id) == Charge::Authorised {
+            self.let_go(knobs, order_id, lasts);
         }
     }
 
@@ -386,7 +420,10 @@ impl Gateway {
         order_id: OrderId,
         lasts: &mut Vec<(u64, Later)>,
     ) {
-        if matches!(self.charge(order_id), Charge::Declined | Charge::Cancelled) {
+        if matches!(
+            self.charge(order_id),
+            Charge::Declined | Charge::Cancelled | Charge::Gone
+        ) {
             self.capture(order_id);
             self.report(knobs, order_id, captured(order_id), true, lasts);
         }

@@ -67,6 +67,10 @@ const MEANINGS: &[(&str, &str)] = &[
         "an order is confirmed whose stock is not sold or whose money is not there",
     ),
     (
+        "unpaid_is_shown",
+        "an order is confirmed and its money was refused, and nobody is told",
+    ),
+    (
         "damage_is_refused",
         "a bit of the log flipped, and the log was opened as if it had not",
     ),

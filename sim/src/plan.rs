@@ -122,7 +122,13 @@ knobs! {
     action_never: u32 = 0,
     /// Refunds that stay pending for a while.
     refund_pending: u32 = 0,
-    /// Refunds that the gateway reports by itself once they are done.
+    /// Authorisations that lapse, within `pending_ms`, unless they are taken before.
+    authorisation_lapses: u32 = 0,
+    /// Captures that are refused for good: what was set aside is gone.
+    capture_refused: u32 = 0,
+    /// Pending refunds that end as refused.
+    refund_fails_late: u32 = 0,
+    /// Refunds that the gateway reports by itself once they have ended.
     refund_reported: u32 = 0,
     /// Reports that come as a command, which is answered once what it says is durable, as
     /// those over HTTP do; the others come as the word of a gateway within the process.
@@ -240,6 +246,16 @@ pub enum Ask {
         /// Which order.
         order: u32,
     },
+    /// An operator's retry of a parked payment whose order has ended.
+    RetryPayment {
+        /// Which order.
+        order: u32,
+    },
+    /// An operator says that a payment whose capture was refused has been seen to.
+    WriteOff {
+        /// Which order.
+        order: u32,
+    },
     /// Receive or write off stock.
     Adjust {
         /// Which product.
@@ -255,6 +271,22 @@ pub enum Ask {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         on_hand: Option<u64>,
     },
+}
+
+impl Ask {
+    /// The number of the order that it is about.
+    #[must_use]
+    pub const fn order(&self) -> Option<u32> {
+        match self {
+            Self::Create { order, .. }
+            | Self::Cancel { order }
+            | Self::Refund { order, .. }
+            | Self::Nudge { order }
+            | Self::RetryPayment { order }
+            | Self::WriteOff { order } => Some(*order),
+            Self::Adjust { .. } | Self::Define { .. } => None,
+        }
+    }
 }
 
 /// One thing that breaks.

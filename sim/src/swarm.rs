@@ -35,6 +35,9 @@ pub fn plan(seed: u64) -> Plan {
         knobs.max_active_orders = u32::try_from(rng.between(1, 4)).unwrap_or(1);
     }
     let mut actions = actions(&knobs, orders, products);
+    if knobs.capture_refused + knobs.authorisation_lapses > 0 {
+        see_to_payments(&knobs, orders, &mut actions);
+    }
     let mut rng = Rng::fork(seed, Stream::Actions, &[6]);
     if rng.chance(120) {
         give_back_in_parts(&mut knobs, &mut actions, &mut rng);
@@ -147,6 +150,39 @@ fn payments(knobs: &mut Knobs) {
         knobs.refund_pending = ratio(&mut rng, 1000);
     }
     knobs.refund_reported = rng.pick(&[0, 0, 500, 1000]);
+    // A fork of its own, so that every other seed is as it was.
+    let mut rng = Rng::fork(knobs.seed, Stream::Settings, &[2]);
+    if knobs.manual_capture && rng.chance(600) {
+        knobs.authorisation_lapses = ratio(&mut rng, 1000);
+        knobs.capture_refused = ratio(&mut rng, 500);
+    }
+    if knobs.refund_pending > 0 {
+        knobs.refund_fails_late = ratio(&mut rng, 700);
+    }
+}
+
+/// Operators look at some payments whose capture may have been refused, and try again or
+/// write them off; also at some where there is nothing to see to.
+fn see_to_payments(knobs: &Knobs, orders: u64, actions: &mut Vec<Action>) {
+    let mut rng = Rng::fork(knobs.seed, Stream::Actions, &[7]);
+    let often = rng.pick(&[0, 300, 900]);
+    for order in 0..u32::try_from(orders).unwrap_or(0) {
+        while rng.chance(often) {
+            let is_retry = rng.chance(500);
+            actions.push(Action {
+                at_ms: rng.below(knobs.heal_at_ms),
+                // Beyond those of all other requests.
+                key: rng.chance(500).then_some(1_000_000 + order),
+                retries: u32::try_from(rng.below(3)).unwrap_or(0),
+                ask: if is_retry {
+                    Ask::RetryPayment { order }
+                } else {
+                    Ask::WriteOff { order }
+                },
+            });
+        }
+    }
+    actions.sort_by_key(|action| action.at_ms);
 }
 
 fn actions(knobs: &Knobs, orders: u64, products: u64) -> Vec<Action> {

@@ -410,6 +410,7 @@ impl<'p> World<'p> {
         });
         self.audit.ledger.strike(Strike::Healed);
         self.gateway.is_healed = true;
+        crate::finish::allow_refunds(&self.audit, &mut self.gateway);
         self.outage_until_us = 0;
         self.dies_at = None;
         self.cut_tending = None;

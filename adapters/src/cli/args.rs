@@ -373,6 +373,17 @@ pub enum OrderCommand {
         #[command(flatten)]
         client: ClientFlags,
     },
+    /// Say that a confirmed order whose money could not be captured has been seen to
+    WriteOff {
+        /// The order's id
+        order_id: String,
+        /// The request's name.
+        #[command(flatten)]
+        key: KeyFlag,
+        /// The server.
+        #[command(flatten)]
+        client: ClientFlags,
+    },
 }
 
 /// What to do with stock.

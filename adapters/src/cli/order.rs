@@ -1,7 +1,8 @@
-//! `a4co order`: get, list, cancel, retry.
+//! `a4co order`: get, list, cancel, retry, write-off.
 //!
 //! Apart from the client: here is what is asked, and how an order looks to people.
 
+use a4co_core::ids::OrderId;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -60,6 +61,21 @@ fn carry_out(command: &OrderCommand, as_json: bool) -> Result<(), Failure> {
             let asked = Asked::under(key.idempotency_key.as_deref());
             client
                 .post(&["orders", order_id, "retry"], "{}", &asked)?
+                .print(as_json, picture)
+        }
+        OrderCommand::WriteOff {
+            order_id,
+            key,
+            client,
+        } => {
+            let client = Client::new(&client.url)?;
+            let asked = Asked::under(key.idempotency_key.as_deref());
+            // What is no order's id, the server says.
+            let payment = OrderId::parse(order_id)
+                .map_or_else(|_| order_id.clone(), |id| id.payment_id().to_string());
+            client.post(&["payments", &payment, "write-off"], "{}", &asked)?;
+            client
+                .get(&["orders", order_id], &[])?
                 .print(as_json, picture)
         }
     }

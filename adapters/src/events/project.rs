@@ -252,6 +252,11 @@ fn of_payment(event: &PaymentEvent) -> Option<(OrderId, Kind, Body)> {
             };
             (Kind::PaymentRefunded, data)
         }
+        PaymentEvent::PaymentCaptureFailed { code, .. } => {
+            let code = code.clone();
+            let failure = PaymentFailure::CaptureRefused { code };
+            (Kind::PaymentCaptureFailed, failed(&failure))
+        }
         PaymentEvent::PaymentAttempted { .. }
         | PaymentEvent::PaymentCancelRequested { .. }
         | PaymentEvent::PaymentUndoRequested { .. }
@@ -263,6 +268,7 @@ fn of_payment(event: &PaymentEvent) -> Option<(OrderId, Kind, Body)> {
         | PaymentEvent::PaymentActionRequired { .. }
         | PaymentEvent::PaymentAuthorised { .. }
         | PaymentEvent::PaymentCaptureRequested { .. }
+        | PaymentEvent::PaymentWrittenOff { .. }
         | PaymentEvent::Answered(_)
         | PaymentEvent::Recalled(_) => return None,
     };
@@ -287,6 +293,7 @@ fn failed(failure: &PaymentFailure) -> Body {
         PaymentFailure::Declined { .. } => "declined",
         PaymentFailure::TimedOut => "timed_out",
         PaymentFailure::Undone => "undone",
+        PaymentFailure::CaptureRefused { .. } => "capture_refused",
     };
     Body {
         reason_code: Some(code.to_owned()),

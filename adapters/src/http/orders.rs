@@ -269,7 +269,11 @@ fn cancel_reason(body: &[u8]) -> Result<Arc<str>, Problem> {
     findings.done(reason)
 }
 
-fn no_fields(body: &[u8]) -> Result<(), Problem> {
+/// A body in which nothing is needed.
+///
+/// # Errors
+/// [`super::Code::MalformedJson`] or [`super::Code::ValidationFailed`].
+pub(super) fn no_fields(body: &[u8]) -> Result<(), Problem> {
     let mut findings = Findings::default();
     object_or_empty(body)?.end(Place::ROOT, ": nothing is needed here", &mut findings);
     findings.done(Some(()))

@@ -54,6 +54,7 @@ routes! {
     Payment = "/api/v1/payments/{paymentId}",
     PaymentOfOrder = "/api/v1/payments/order/{orderId}",
     PaymentRefund = "/api/v1/payments/{paymentId}/refund",
+    PaymentWriteOff = "/api/v1/payments/{paymentId}/write-off",
     PaymentWebhook = "/api/v1/payments/webhook",
     StripeWebhook = "/webhooks/stripe",
     Health = "/health",

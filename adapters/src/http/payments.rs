@@ -21,7 +21,7 @@ use super::answer::Watch;
 use super::fields::{Findings, Place};
 use super::fingerprint::Canonical;
 use super::headers::{Wait, idempotency};
-use super::orders::object_or_empty;
+use super::orders::{no_fields, object_or_empty};
 use super::problem::{Code, Problem};
 use super::request::{self, PathText};
 use super::shapes::PaymentShape;
@@ -113,6 +113,43 @@ pub(super) async fn refund(
     let span = tracing::info_span!("order", %order_id);
     let wait = Wait::of(&headers);
     give_back(&state, command, wait).instrument(span).await
+}
+
+/// `POST /payments/{paymentId}/write-off`
+pub(super) async fn write_off(
+    State(state): State<Arc<HttpState>>,
+    path: PathText,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let payment_id = path.parse(PaymentId::parse)?;
+    let order_id = payment_id.order_id();
+    let body = request::body(&headers, body, state.settings.body_timeout).await?;
+    no_fields(&body)?;
+    let fingerprint = || {
+        let canonical = Canonical::new("payments.write-off/1");
+        canonical.text(&payment_id.to_string()).end()
+    };
+    let command = PaymentCommand::WriteOff {
+        order_id,
+        idempotency: idempotency(&headers, fingerprint)?,
+    };
+    let span = tracing::info_span!("order", %order_id);
+    let reply = state
+        .submit(Command::Payment(command))
+        .instrument(span)
+        .await?;
+    let payment = match reply.result {
+        Ok(Answer::Payment(payment)) => payment,
+        Ok(_) => return Err(answer::wrong_answer()),
+        Err(Rejection::PaymentNotFound(_)) => return Err(not_found(payment_id)),
+        Err(rejection) => return Err(rejection.into()),
+    };
+    let mut response = show(&state, &payment, None)?;
+    if reply.replayed {
+        answer::replayed(&mut response);
+    }
+    Ok(response)
 }
 
 /// Only a confirmed order is refunded by hand: before that, the saga itself gives back what

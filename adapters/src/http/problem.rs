@@ -94,6 +94,8 @@ codes! {
     StockBelowReserved = 409, "stock_below_reserved", "The stock is reserved for orders";
     /// Nothing that could be refunded.
     PaymentNotRefundable = 409, "payment_not_refundable", "The payment cannot be refunded";
+    /// No capture of it was refused.
+    NothingToWriteOff = 409, "nothing_to_write_off", "There is nothing to write off";
     /// Its refunds are used up.
     TooManyRefunds = 409, "too_many_refunds", "The payment has had all its refunds";
     /// More than a body may have.
@@ -297,6 +299,7 @@ impl From<Rejection> for Problem {
             Rejection::PaymentNotRefundable(_) => Code::PaymentNotRefundable,
             Rejection::RefundExceedsCharge { .. } => Code::RefundExceedsCharge,
             Rejection::TooManyRefunds { .. } => Code::TooManyRefunds,
+            Rejection::NothingToWriteOff(_) => Code::NothingToWriteOff,
             Rejection::Overloaded => Code::Overloaded,
             Rejection::JournalFull => Code::JournalFull,
         };

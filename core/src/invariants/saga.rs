@@ -10,7 +10,7 @@ use crate::invariants::Phase;
 use crate::inventory::{Reservation, ReservationStatus};
 use crate::limits::HISTORY_ENTRIES_MAX;
 use crate::order::{Order, OrderStatus, SagaState, Step};
-use crate::payment::{Payment, PaymentPhase, RefundStatus};
+use crate::payment::{Payment, PaymentFailure, PaymentPhase, RefundStatus};
 
 /// The history is a walk through the saga's table, it leads to the present state, and the
 /// status that customers see is that state's.
@@ -67,8 +67,9 @@ pub fn saga_steps_legal(view: &OrderView<'_>) -> Verdict {
     Ok(())
 }
 
-/// A confirmed order's stock is sold, line for line, and its money captured in full; and
-/// stock is sold for no order that is not confirmed or about to be.
+/// A confirmed order's stock is sold, line for line, and its money captured in full (or
+/// set aside and about to be, or refused by name); and stock is sold for no order that is
+/// not confirmed or about to be.
 ///
 /// Without it a customer is told "confirmed" for goods that another one gets, or gets
 /// goods for which nobody paid.
@@ -102,8 +103,13 @@ pub fn confirmed_implies_committed_and_paid(view: &OrderView<'_>) -> Verdict {
         Some(_) | None => {}
     }
     match view.payment {
-        // Authorised, and taking it is owed: the one call that is left, and never given up.
+        // Authorised, and taking it is owed: the one call that is left.
         Some(payment) if payment.phase == PaymentPhase::Capturing => Ok(()),
+        // The gateway did not give it: not paid, by name, and a person is told or was.
+        Some(payment) if payment.phase == PaymentPhase::CaptureFailed => match payment.failure {
+            Some(PaymentFailure::CaptureRefused { .. }) => Ok(()),
+            _ => Err("confirmed, not paid, and nothing says why".into()),
+        },
         // The payment's next step, which reads the order's last one.
         Some(payment) if payment.phase == PaymentPhase::Authorised && !view.is_complete => Ok(()),
         Some(payment) if payment.phase != PaymentPhase::Captured => {
@@ -176,7 +182,7 @@ pub fn cancelled_implies_nothing_held(view: &OrderView<'_>) -> Verdict {
             | PaymentPhase::Authorised
             | PaymentPhase::Capturing => false,
             PaymentPhase::Captured => payment.refundable().is_zero(),
-            PaymentPhase::Failed | PaymentPhase::Cancelled => true,
+            PaymentPhase::Failed | PaymentPhase::Cancelled | PaymentPhase::CaptureFailed => true,
         };
         if !is_undone {
             return Err(format!(
@@ -263,7 +269,10 @@ pub fn payment_is_final(before: Option<&Payment>, after: Option<&Payment>) -> Ve
     }
     let is_settled = matches!(
         before.phase,
-        PaymentPhase::Failed | PaymentPhase::Cancelled | PaymentPhase::Captured
+        PaymentPhase::Failed
+            | PaymentPhase::Cancelled
+            | PaymentPhase::Captured
+            | PaymentPhase::CaptureFailed
     );
     let is_open = matches!(
         after.phase,
@@ -290,8 +299,8 @@ pub fn payment_is_final(before: Option<&Payment>, after: Option<&Payment>) -> Ve
     Ok(())
 }
 
-/// Once nothing is under way any more, every saga has ended, every payment is settled,
-/// and no stock is held.
+/// Once nothing is under way any more, every saga has ended, every payment is settled or
+/// waits for a person and owes nothing, and no stock is held.
 ///
 /// Without it the others would hold of a system that does nothing. It is liveness, so it
 /// is asked only after healing.
@@ -312,6 +321,7 @@ pub fn every_saga_ends(view: &OrderView<'_>, phase: Phase) -> Verdict {
     }
     if let Some(payment) = view.payment
         && !payment.is_settled()
+        && !payment.waits_for_a_person()
     {
         return Err(format!(
             "its payment still owes the gateway a call, in phase {:?} after {} attempts",

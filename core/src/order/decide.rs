@@ -376,7 +376,9 @@ fn on_payment(order: &Order, event: &PaymentEvent) -> Vec<OrderEvent> {
             | PaymentEvent::PaymentCancelled { failure, .. },
         ) => {
             let reason = match failure {
-                PaymentFailure::Declined { code } => CancelReason::PaymentFailed(code.clone()),
+                PaymentFailure::Declined { code } | PaymentFailure::CaptureRefused { code } => {
+                    CancelReason::PaymentFailed(code.clone())
+                }
                 PaymentFailure::TimedOut | PaymentFailure::Undone => CancelReason::PaymentTimedOut,
             };
             vec![compensate(

@@ -58,6 +58,12 @@ impl Participant for PaymentParticipant {
                     .ok_or(Rejection::PaymentNotFound(*order_id))?;
                 on_retry(payment).ok_or_else(|| Rejection::PaymentNotParked(payment.status()))
             }
+            Input::Command(PaymentCommand::WriteOff { order_id, .. }) => {
+                let payment = state
+                    .payment(*order_id)
+                    .ok_or(Rejection::PaymentNotFound(*order_id))?;
+                on_write_off(payment)
+            }
             Input::Upstream(Fact::Order(event)) => Ok(on_order(state, event)),
             Input::Gateway {
                 order_id,
@@ -112,7 +118,8 @@ impl Participant for PaymentParticipant {
     fn idempotency(command: &PaymentCommand) -> Option<&Idempotency> {
         match command {
             PaymentCommand::Refund { idempotency, .. }
-            | PaymentCommand::Retry { idempotency, .. } => idempotency.as_ref(),
+            | PaymentCommand::Retry { idempotency, .. }
+            | PaymentCommand::WriteOff { idempotency, .. } => idempotency.as_ref(),
             // What was said before changes nothing when it is said again.
             PaymentCommand::Report { .. } => None,
         }
@@ -320,6 +327,16 @@ fn on_retry(payment: &Payment) -> Option<Vec<PaymentEvent>> {
     })
 }
 
+/// Written off again, it is as it was.
+fn on_write_off(payment: &Payment) -> Result<Vec<PaymentEvent>, Rejection> {
+    if payment.phase != PaymentPhase::CaptureFailed {
+        return Err(Rejection::NothingToWriteOff(payment.status()));
+    }
+    let order_id = payment.order_id;
+    let written_off = PaymentEvent::PaymentWrittenOff { order_id };
+    Ok(payment.parked.then_some(written_off).into_iter().collect())
+}
+
 fn undo_payment(payment: &Payment) -> Vec<PaymentEvent> {
     let order_id = payment.order_id;
     match payment.phase {
@@ -334,7 +351,9 @@ fn undo_payment(payment: &Payment) -> Vec<PaymentEvent> {
         PaymentPhase::Charging
         | PaymentPhase::Cancelling
         | PaymentPhase::Authorised
-        | PaymentPhase::Capturing => Vec::new(),
+        | PaymentPhase::Capturing
+        // Its order is confirmed, and what is confirmed is not undone.
+        | PaymentPhase::CaptureFailed => Vec::new(),
         PaymentPhase::Failed | PaymentPhase::Cancelled => answer_again(payment),
         // Nothing was to be paid, so nothing is to be given back.
         PaymentPhase::Captured if payment.captured.is_zero() => {
@@ -374,7 +393,7 @@ fn answer_again(payment: &Payment) -> Vec<PaymentEvent> {
     let failure = || payment.failure.clone().unwrap_or(PaymentFailure::Undone);
     match payment.phase {
         PaymentPhase::Charging | PaymentPhase::Cancelling => Vec::new(),
-        PaymentPhase::Authorised | PaymentPhase::Capturing => {
+        PaymentPhase::Authorised | PaymentPhase::Capturing | PaymentPhase::CaptureFailed => {
             let authorised = |reference: &GatewayReference| PaymentEvent::PaymentAuthorised {
                 order_id,
                 reference: reference.clone(),

@@ -44,6 +44,14 @@ pub enum PaymentCommand {
         /// The client's key, if it sent one.
         idempotency: Option<Idempotency>,
     },
+    /// An operator has seen to a payment whose capture was refused: the money was had in
+    /// another way, or it is given up. Nothing waits for anybody any more.
+    WriteOff {
+        /// Whose payment.
+        order_id: OrderId,
+        /// The client's key, if it sent one.
+        idempotency: Option<Idempotency>,
+    },
 }
 
 impl PaymentCommand {
@@ -53,7 +61,8 @@ impl PaymentCommand {
         match self {
             Self::Refund { order_id, .. }
             | Self::Report { order_id, .. }
-            | Self::Retry { order_id, .. } => *order_id,
+            | Self::Retry { order_id, .. }
+            | Self::WriteOff { order_id, .. } => *order_id,
         }
     }
 }
@@ -165,7 +174,7 @@ pub enum PaymentEvent {
         /// The gateway's code.
         code: Arc<str>,
     },
-    /// Cancelling or refunding keeps failing. It is retried slowly, and shown.
+    /// Cancelling, capturing or refunding keeps failing. It is retried slowly, and shown.
     PaymentParked {
         /// The order.
         order_id: OrderId,
@@ -200,6 +209,19 @@ pub enum PaymentEvent {
         /// The order.
         order_id: OrderId,
     },
+    /// The gateway will not give what it had set aside: the order is confirmed and not paid.
+    /// Nothing is owed to the gateway any more; a person has to see to it.
+    PaymentCaptureFailed {
+        /// The order.
+        order_id: OrderId,
+        /// The gateway's code.
+        code: Arc<str>,
+    },
+    /// A person has seen to a payment whose capture was refused.
+    PaymentWrittenOff {
+        /// The order.
+        order_id: OrderId,
+    },
 }
 
 /// Why nothing was charged.
@@ -214,6 +236,11 @@ pub enum PaymentFailure {
     TimedOut,
     /// The order was undone.
     Undone,
+    /// The amount was set aside, and the gateway did not give it when it was to be taken.
+    CaptureRefused {
+        /// The gateway's code, such as `authorisation_expired`.
+        code: Arc<str>,
+    },
 }
 
 impl core::fmt::Display for PaymentFailure {
@@ -222,6 +249,7 @@ impl core::fmt::Display for PaymentFailure {
             Self::Declined { code } => write!(f, "declined: {code}"),
             Self::TimedOut => f.write_str("no answer from the gateway in time"),
             Self::Undone => f.write_str("the order was undone"),
+            Self::CaptureRefused { code } => write!(f, "capture refused: {code}"),
         }
     }
 }
@@ -255,7 +283,9 @@ impl PaymentEvent {
             | Self::PaymentRetried { order_id }
             | Self::PaymentActionRequired { order_id, .. }
             | Self::PaymentAuthorised { order_id, .. }
-            | Self::PaymentCaptureRequested { order_id } => Some(*order_id),
+            | Self::PaymentCaptureRequested { order_id }
+            | Self::PaymentCaptureFailed { order_id, .. }
+            | Self::PaymentWrittenOff { order_id } => Some(*order_id),
             Self::Recalled(payment) => Some(payment.order_id),
             Self::Answered(_) => None,
         }
@@ -283,6 +313,8 @@ impl PaymentEvent {
             Self::PaymentActionRequired { .. } => "PaymentActionRequired",
             Self::PaymentAuthorised { .. } => "PaymentAuthorised",
             Self::PaymentCaptureRequested { .. } => "PaymentCaptureRequested",
+            Self::PaymentCaptureFailed { .. } => "PaymentCaptureFailed",
+            Self::PaymentWrittenOff { .. } => "PaymentWrittenOff",
         }
     }
 }

@@ -37,9 +37,9 @@ pub(super) fn on_outcome(
                 reference: reference.clone(),
             }]
         }
-        // Taken, by us or by somebody who was quicker.
+        // Taken, by us or by somebody who was quicker; or after all.
         (
-            PaymentPhase::Authorised | PaymentPhase::Capturing,
+            PaymentPhase::Authorised | PaymentPhase::Capturing | PaymentPhase::CaptureFailed,
             GatewayOutcome::Succeeded { reference },
         ) => vec![succeeded(payment, reference)],
         (PaymentPhase::Charging, GatewayOutcome::ActionRequired { reference }) => {
@@ -56,7 +56,19 @@ pub(super) fn on_outcome(
             }
             events
         }
-        // The order is confirmed and the money is not here: said until somebody sees to it.
+        // What was set aside has been let go, whoever says so: it is never taken any more.
+        (PaymentPhase::Capturing, GatewayOutcome::Cancelled) => {
+            capture_refused(payment, Arc::from("cancelled_at_gateway"))
+        }
+        // The answer to the capture alone: a report may be late, and about an earlier try.
+        (PaymentPhase::Capturing, GatewayOutcome::Rejected { code })
+            if owed(payment, settings, operation).is_some() =>
+        {
+            if planted!("refused_capture_is_tried_for_ever") {
+                return try_again(payment, settings, GatewayOperation::Capture, outcome, now);
+            }
+            capture_refused(payment, code.clone())
+        }
         (PaymentPhase::Capturing, _) => owed(payment, settings, operation).map_or_else(
             Vec::new,
             |operation| try_again(payment, settings, operation, outcome, now),
@@ -179,7 +191,9 @@ fn on_refund_outcome(
             }]
         }
         GatewayOutcome::Rejected { code }
-            if refund.origin == RefundOrigin::Operator || planted!("refused_refund_is_over") =>
+            if refund.origin == RefundOrigin::Operator
+                || planted!("refused_refund_is_over")
+                || (payment.attempts > 0 && planted!("refund_that_fails_late_is_over")) =>
         {
             let mut events = vec![PaymentEvent::RefundFailed {
                 order_id,
@@ -190,6 +204,7 @@ fn on_refund_outcome(
             if payment.undo_requested
                 && refund.status == RefundStatus::Pending
                 && !planted!("refused_refund_is_over")
+                && !planted!("refund_that_fails_late_is_over")
             {
                 events.push(PaymentEvent::RefundRequested {
                     order_id,
@@ -237,7 +252,10 @@ fn try_again(
         GatewayOperation::Charge | GatewayOperation::Query
     );
     let parked = !has_end && tried >= settings.park_after_attempts;
-    let wait = if parked && planted!("parked_is_forgotten") {
+    let is_left_to_reports = planted!("refund_under_way_is_not_asked_for")
+        && matches!(operation, GatewayOperation::Refund { .. })
+        && *outcome == GatewayOutcome::Pending;
+    let wait = if (parked && planted!("parked_is_forgotten")) || is_left_to_reports {
         crate::time::Millis::MAX
     } else if parked {
         settings.parked_retry_ms
@@ -279,6 +297,23 @@ fn succeeded(payment: &Payment, reference: &GatewayReference) -> PaymentEvent {
         order_id: payment.order_id,
         reference: Some(reference.clone()),
     }
+}
+
+/// The order is confirmed and the money is not here, and will not be by itself.
+fn capture_refused(payment: &Payment, code: Arc<str>) -> Vec<PaymentEvent> {
+    let order_id = payment.order_id;
+    if planted!("refused_capture_is_a_capture") {
+        return payment
+            .reference
+            .iter()
+            .map(|it| succeeded(payment, it))
+            .collect();
+    }
+    let mut events = vec![PaymentEvent::PaymentCaptureFailed { order_id, code }];
+    if planted!("refused_capture_is_not_shown") {
+        events.push(PaymentEvent::PaymentWrittenOff { order_id });
+    }
+    events
 }
 
 fn captured_late(payment: &Payment, reference: &GatewayReference) -> Vec<PaymentEvent> {

@@ -36,6 +36,9 @@ pub enum PaymentPhase {
     Authorised,
     /// The order is confirmed; taking the amount is owed.
     Capturing,
+    /// The order is confirmed, and the gateway will not give what it had set aside. Waits
+    /// for a person while it is parked; written off else.
+    CaptureFailed,
 }
 
 /// Where a payment stands, under the names that clients know.
@@ -133,7 +136,7 @@ pub struct Payment {
     pub due_at: Timestamp,
     /// When the charge is given up.
     pub deadline_at: Timestamp,
-    /// The call that is owed keeps failing.
+    /// The call that is owed keeps failing, or was refused for good: shown to an operator.
     pub parked: bool,
     /// What was last seen of an attempt that came to nothing definite.
     pub last_detail: Option<Arc<str>>,
@@ -164,7 +167,7 @@ impl Payment {
             | PaymentPhase::Capturing => PaymentStatus::Processing,
             PaymentPhase::Captured if self.is_given_back() => PaymentStatus::Refunded,
             PaymentPhase::Captured => PaymentStatus::Succeeded,
-            PaymentPhase::Failed => PaymentStatus::Failed,
+            PaymentPhase::Failed | PaymentPhase::CaptureFailed => PaymentStatus::Failed,
             PaymentPhase::Cancelled => PaymentStatus::Cancelled,
         }
     }
@@ -229,11 +232,15 @@ impl Payment {
                         },
                     })
             }
-            PaymentPhase::Failed | PaymentPhase::Cancelled | PaymentPhase::Authorised => None,
+            PaymentPhase::Failed
+            | PaymentPhase::Cancelled
+            | PaymentPhase::Authorised
+            | PaymentPhase::CaptureFailed => None,
         }
     }
 
-    /// Nothing is owed to the gateway, and nothing will be unless somebody asks for it.
+    /// Nothing is owed to the gateway, nothing will be unless somebody asks for it, and
+    /// nothing waits for a person.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         match self.phase {
@@ -245,7 +252,15 @@ impl Payment {
                 self.pending_refund().is_none() || planted!("settled_while_refund_is_owed")
             }
             PaymentPhase::Failed | PaymentPhase::Cancelled => true,
+            PaymentPhase::CaptureFailed => !self.parked,
         }
+    }
+
+    /// Its capture was refused, and nobody has seen to it yet. Nothing more happens to it
+    /// until somebody does.
+    #[must_use]
+    pub fn waits_for_a_person(&self) -> bool {
+        self.phase == PaymentPhase::CaptureFailed && self.parked
     }
 
     fn refund_total(&self, counts: impl Fn(&RefundStatus) -> bool) -> Amount {
@@ -355,8 +370,24 @@ impl Payment {
                     self.owe_afresh(at);
                 }
             }
+            PaymentEvent::PaymentCaptureFailed { code, .. } => {
+                if self.phase == PaymentPhase::Capturing {
+                    self.phase = PaymentPhase::CaptureFailed;
+                    self.owe_afresh(at);
+                    self.failure = Some(PaymentFailure::CaptureRefused { code: code.clone() });
+                    self.last_detail = Some(code.clone());
+                    self.parked = true;
+                }
+            }
+            PaymentEvent::PaymentWrittenOff { .. } => self.parked = false,
             PaymentEvent::PaymentParked { .. } => self.parked = true,
-            PaymentEvent::PaymentRetried { .. } => self.owe_afresh(at),
+            PaymentEvent::PaymentRetried { .. } => {
+                if self.phase == PaymentPhase::CaptureFailed {
+                    self.phase = PaymentPhase::Capturing;
+                    self.failure = None;
+                }
+                self.owe_afresh(at);
+            }
             PaymentEvent::PaymentProcessing { .. }
             | PaymentEvent::Answered(_)
             | PaymentEvent::Recalled(_) => {}

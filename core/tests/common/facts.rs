@@ -259,6 +259,11 @@ pub(crate) fn payment_event(name: &str) -> PaymentEvent {
             reference: reference("charge"),
         },
         "CaptureRequested" => PaymentEvent::PaymentCaptureRequested { order_id },
+        "CaptureFailed" => PaymentEvent::PaymentCaptureFailed {
+            order_id,
+            code: text("authorisation_expired"),
+        },
+        "WrittenOff" => PaymentEvent::PaymentWrittenOff { order_id },
         "RefundFailed" => PaymentEvent::RefundFailed {
             order_id,
             number: 1,

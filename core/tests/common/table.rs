@@ -9,13 +9,13 @@ use a4co_core::rejection::Rejection;
 /// A closed enumeration with the list of all its values.
 #[macro_export]
 macro_rules! closed {
-    ($(#[$doc:meta])* $name:ident { $($(#[$note:meta])* $variant:ident),* $(,)? }) => {
+    ($(#[$doc:meta])* $vis:vis $name:ident { $($(#[$note:meta])* $variant:ident),* $(,)? }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-        enum $name { $($(#[$note])* $variant),* }
+        $vis enum $name { $($(#[$note])* $variant),* }
 
         impl $name {
-            const ALL: &[Self] = &[$(Self::$variant),*];
+            $vis const ALL: &[Self] = &[$(Self::$variant),*];
         }
     };
 }

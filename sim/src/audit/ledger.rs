@@ -71,6 +71,9 @@ struct Case {
     payment_failed: bool,
     payment_cancelled: bool,
     authorised: bool,
+    /// The gateway did not give what it had set aside.
+    not_taken: bool,
+    written_off: bool,
     commit_asked: bool,
     commit_refused: bool,
     undo: Option<Undo>,
@@ -97,6 +100,8 @@ impl Case {
             payment_failed: false,
             payment_cancelled: false,
             authorised: false,
+            not_taken: false,
+            written_off: false,
             commit_asked: false,
             commit_refused: false,
             undo: None,
@@ -154,6 +159,8 @@ pub struct Ledger {
     pub bodies: BTreeMap<OrderId, Vec<Arc<NewOrder>>>,
     /// Orders that somebody asked to cancel.
     pub cancel_asked: BTreeSet<OrderId>,
+    /// Orders whose payment somebody asked to write off.
+    pub write_off_asked: BTreeSet<OrderId>,
     /// How often each adjustment was made, by its reason.
     pub adjusted: BTreeMap<Arc<str>, u32>,
     needs: Vec<(OrderId, Needs)>,
@@ -178,6 +185,7 @@ impl Ledger {
             stock_at: BTreeMap::new(),
             bodies: BTreeMap::new(),
             cancel_asked: BTreeSet::new(),
+            write_off_asked: BTreeSet::new(),
             adjusted: BTreeMap::new(),
             needs: Vec::new(),
             last_at: [Timestamp::UNIX_EPOCH; 3],

@@ -26,6 +26,10 @@ pub enum Asked {
     Refund(OrderId),
     /// An operator's retry.
     Nudge(OrderId),
+    /// An operator's retry of a payment.
+    RetryPayment(OrderId),
+    /// A payment whose capture was refused has been seen to.
+    WriteOff(OrderId),
     /// Nothing: it is told what the gateway reports.
     Report(OrderId),
     /// A product described, or its stock changed.
@@ -36,7 +40,10 @@ pub enum Asked {
 pub(super) fn is_definite(payment: &Payment) -> bool {
     matches!(
         payment.phase,
-        PaymentPhase::Captured | PaymentPhase::Failed | PaymentPhase::Cancelled
+        PaymentPhase::Captured
+            | PaymentPhase::Failed
+            | PaymentPhase::Cancelled
+            | PaymentPhase::CaptureFailed
     )
 }
 
@@ -49,6 +56,8 @@ impl Asked {
             | Self::Cancel(order_id)
             | Self::Refund(order_id)
             | Self::Report(order_id)
+            | Self::RetryPayment(order_id)
+            | Self::WriteOff(order_id)
             | Self::Nudge(order_id) => Some(*order_id),
             Self::Product(_) => None,
         }
@@ -57,7 +66,9 @@ impl Asked {
     const fn participant(&self) -> ParticipantId {
         match self {
             Self::Create(..) | Self::Cancel(_) | Self::Nudge(_) => ParticipantId::Order,
-            Self::Refund(_) | Self::Report(_) => ParticipantId::Payment,
+            Self::Refund(_) | Self::Report(_) | Self::RetryPayment(_) | Self::WriteOff(_) => {
+                ParticipantId::Payment
+            }
             Self::Product(_) => ParticipantId::Inventory,
         }
     }
@@ -83,7 +94,10 @@ impl Audit {
             Asked::Create(order_id, _) | Asked::Cancel(order_id) | Asked::Nudge(order_id) => {
                 self.order(*order_id).is_some()
             }
-            Asked::Refund(order_id) | Asked::Report(order_id) => self.payment(*order_id).is_some(),
+            Asked::Refund(order_id)
+            | Asked::Report(order_id)
+            | Asked::RetryPayment(order_id)
+            | Asked::WriteOff(order_id) => self.payment(*order_id).is_some(),
             Asked::Product(product_id) => self.product(product_id).is_some(),
         }
     }
@@ -129,6 +143,19 @@ impl Audit {
                 self.same_answer(asked, key, reply)?;
                 if payment.order_id != *order_id || payment.refunds.is_empty() {
                     let why = format!("{order_id}: a refund accepted, and there is none");
+                    return Err(safety("reply_is_true", why));
+                }
+                Ok(())
+            }
+            (
+                Asked::RetryPayment(order_id) | Asked::WriteOff(order_id),
+                Ok(Answer::Payment(payment)),
+            ) => {
+                self.payment_is_durable(payment, shown)?;
+                self.same_answer(asked, key, reply)?;
+                let is_waiting = payment.waits_for_a_person();
+                if payment.order_id != *order_id || is_waiting {
+                    let why = format!("{order_id}: {asked:?} is answered by {payment:?}");
                     return Err(safety("reply_is_true", why));
                 }
                 Ok(())
@@ -277,9 +304,14 @@ impl Audit {
             }
             (Asked::Nudge(_), Rejection::SagaNotParked(_)) => false,
             (
-                Asked::Refund(order_id) | Asked::Report(order_id),
+                Asked::Refund(order_id)
+                | Asked::Report(order_id)
+                | Asked::RetryPayment(order_id)
+                | Asked::WriteOff(order_id),
                 Rejection::PaymentNotFound(named),
             ) => order_id != named || was_known,
+            (Asked::RetryPayment(_), Rejection::PaymentNotParked(_))
+            | (Asked::WriteOff(_), Rejection::NothingToWriteOff(_)) => false,
             (
                 Asked::Refund(_),
                 Rejection::PaymentNotRefundable(_)

@@ -165,6 +165,20 @@ pub(crate) fn spell(
             };
             (Command::Payment(refund), Asked::Refund(order_id))
         }
+        Ask::RetryPayment { .. } => {
+            let retry = PaymentCommand::Retry {
+                order_id,
+                idempotency,
+            };
+            (Command::Payment(retry), Asked::RetryPayment(order_id))
+        }
+        Ask::WriteOff { .. } => {
+            let write_off = PaymentCommand::WriteOff {
+                order_id,
+                idempotency,
+            };
+            (Command::Payment(write_off), Asked::WriteOff(order_id))
+        }
         Ask::Adjust { product, delta } => {
             let product_id = product_id(product);
             let adjust = InventoryCommand::Adjust {

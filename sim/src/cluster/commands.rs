@@ -33,7 +33,10 @@ fn shows(shown: &Rows, asked: &Asked) -> bool {
         Asked::Create(order_id, _) | Asked::Cancel(order_id) | Asked::Nudge(order_id) => {
             RowKey::Order(*order_id)
         }
-        Asked::Refund(order_id) | Asked::Report(order_id) => RowKey::Payment(*order_id),
+        Asked::Refund(order_id)
+        | Asked::Report(order_id)
+        | Asked::RetryPayment(order_id)
+        | Asked::WriteOff(order_id) => RowKey::Payment(*order_id),
         Asked::Product(product_id) => RowKey::Product(product_id.clone()),
     })
 }

@@ -166,8 +166,9 @@ impl World<'_> {
             };
             let live = snapshot.into_parts();
             self.audit.same_state(&live, &whose)?;
+            let payments = live.payment.state.payments.values();
             let left = live.order.state.orders.len()
-                + live.payment.state.payments.len()
+                + payments.filter(|it| !it.waits_for_a_person()).count()
                 + live.inventory.state.reservations.len();
             if left > 0 {
                 let why = format!("{whose}: {left} rows that have ended are still in memory");

@@ -225,6 +225,12 @@ async fn at_gateway(order_id: OrderId, what: Later) {
         } => return,
         Later::Report { outcome, must, .. } => return report(order_id, *outcome, must).await,
         Later::Settle => settle(order_id),
+        Later::Lapse => with(|world| {
+            let mut lasts = Vec::new();
+            let plan = world.plan.clone();
+            world.gateway.lapse(&plan.plan.knobs, order_id, &mut lasts);
+            lasts
+        }),
         Later::SettleRefund { number } => with(|world| {
             let mut lasts = Vec::new();
             let plan = world.plan.clone();

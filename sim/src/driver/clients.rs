@@ -44,7 +44,11 @@ async fn ask(
             world.order_ids.insert(*order, order_id);
             Some(order_id)
         }
-        Ask::Cancel { order } | Ask::Nudge { order } | Ask::Refund { order, .. } => {
+        Ask::Cancel { order }
+        | Ask::Nudge { order }
+        | Ask::Refund { order, .. }
+        | Ask::RetryPayment { order }
+        | Ask::WriteOff { order } => {
             let known = world.order_ids.get(order).copied();
             Some(*about.get_or_insert(known.unwrap_or(NO_ORDER)))
         }

@@ -391,6 +391,7 @@ async fn end(handle: &Handle, mut running: Option<Running>) -> Checked {
         world.is_healed = true;
         world.audit.ledger.strike(Strike::Healed);
         world.gateway.is_healed = true;
+        crate::finish::allow_refunds(&world.audit, &mut world.gateway);
         world.outage_until_us = 0;
         world.dies_at = None;
         world.disk.set_capacity(u64::MAX);

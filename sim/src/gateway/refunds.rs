@@ -24,7 +24,29 @@ impl Gateway {
         })
     }
 
-    /// A pending refund is done.
+    /// Whether this refund is under way.
+    #[must_use]
+    pub fn is_refund_pending(&self, order_id: OrderId, number: u32) -> bool {
+        let account = self.accounts.get(&order_id);
+        account.is_some_and(|account| account.refunds_pending.contains_key(&number))
+    }
+
+    /// Every refund that was refused after it had been under way.
+    pub fn failed_refunds(&self) -> impl Iterator<Item = (OrderId, u32)> + '_ {
+        self.accounts.iter().flat_map(|(order_id, account)| {
+            let numbers = account.refunds_failed.iter();
+            numbers.map(|number| (*order_id, *number))
+        })
+    }
+
+    /// What stood in the way of a refund is gone: asked for again, it is carried out anew.
+    pub fn allow_refund(&mut self, order_id: OrderId, number: u32) {
+        if let Some(account) = self.accounts.get_mut(&order_id) {
+            account.refunds_failed.remove(&number);
+        }
+    }
+
+    /// A pending refund is done, or refused.
     pub fn settle_refund(
         &mut self,
         knobs: &Knobs,
@@ -32,8 +54,18 @@ impl Gateway {
         number: u32,
         lasts: &mut Vec<(u64, Later)>,
     ) {
-        let account = self.accounts.get_mut(&order_id);
-        if let Some(amount) = account.and_then(|it| it.refunds_pending.remove(&number)) {
+        let Some(account) = self.accounts.get_mut(&order_id) else {
+            return;
+        };
+        let Some(amount) = account.refunds_pending.remove(&number) else {
+            return;
+        };
+        let names = [order_number(order_id), u64::from(number)];
+        let mut fate = Rng::fork(knobs.seed, Stream::Refund, &names);
+        if !self.is_healed && fate.chance(knobs.refund_fails_late) {
+            account.refunds_failed.insert(number);
+            self.report_refund(knobs, order_id, number, rejected("refund_failed"), lasts);
+        } else {
             self.give_back(knobs, order_id, (number, amount), lasts);
         }
     }
@@ -65,6 +97,13 @@ impl Gateway {
                 self.complain(call, "another amount under the same refund's number");
             }
             return GatewayOutcome::Pending;
+        }
+        let accounts = &self.accounts;
+        if accounts
+            .get(&order_id)
+            .is_some_and(|it| it.refunds_failed.contains(&number))
+        {
+            return rejected("refund_failed");
         }
         let on_its_way: i64 = pending.map_or(0, |pending| {
             pending.values().map(|amount| amount.minor()).sum()
@@ -123,7 +162,8 @@ impl Gateway {
         {
             books.refunded = given;
         }
-        self.report_refund(knobs, order_id, number, lasts);
+        let done = refunded(order_id, number);
+        self.report_refund(knobs, order_id, number, done, lasts);
     }
 
     fn report_refund(
@@ -131,6 +171,7 @@ impl Gateway {
         knobs: &Knobs,
         order_id: OrderId,
         number: u32,
+        outcome: GatewayOutcome,
         lasts: &mut Vec<(u64, Later)>,
     ) {
         let names = [order_number(order_id), 0, u64::from(number)];
@@ -138,7 +179,7 @@ impl Gateway {
         if fate.chance(knobs.refund_reported) {
             let report = Later::Report {
                 refund: Some(number),
-                outcome: Box::new(refunded(order_id, number)),
+                outcome: Box::new(outcome),
                 must: false,
             };
             send(knobs, fate, report, lasts);

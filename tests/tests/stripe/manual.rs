@@ -121,10 +121,11 @@ fn a_parked_capture_is_tried_at_once_when_an_operator_says_so() {
         .expect_problem(409, "saga_not_parked");
 }
 
-/// The authorisation is gone when it is to be taken: nothing is dropped, somebody is told.
+/// The authorisation is gone when it is to be taken: somebody is told, nothing is tried by
+/// itself any more, and it waits until somebody says that it was seen to.
 #[test]
-fn an_authorisation_that_is_gone_is_shown() {
-    let shop = Shop::open_with(|options| manual(options).flag("--park-after-attempts", "2"));
+fn an_authorisation_that_is_gone_waits_for_a_person() {
+    let shop = Shop::open_with(manual);
     shop.proxy.fail(CAPTURE, Fault::AtGate, 1);
     let order = shop.client.order(&Shop::cup(GOOD));
     let intent = shop
@@ -139,7 +140,55 @@ fn an_authorisation_that_is_gone_is_shown() {
     let payment = shop.payment_until(&order, "a payment that is parked", |payment| {
         payment["parked"] == true
     });
-    assert_eq!(payment["lastError"], "authorisation_expired", "{payment}");
-    let metrics = shop.client.get("/metrics").expect(200).text();
-    assert!(metrics.contains("payment_parked_count 1"), "{metrics}");
+    assert_eq!(payment["status"], "FAILED", "{payment}");
+    assert_eq!(payment["gatewayState"], "capture_failed", "{payment}");
+    let why = "capture refused: authorisation_expired";
+    assert_eq!(payment["failureReason"], why, "{payment}");
+    assert_eq!(payment["nextRetryAt"], json!(null), "{payment}");
+    let parked = || {
+        let metrics = shop.client.get("/metrics").expect(200).text();
+        let line = metrics
+            .lines()
+            .find(|line| line.starts_with("payment_parked_count "));
+        line.map(str::to_owned)
+    };
+    assert_eq!(parked().as_deref(), Some("payment_parked_count 1"));
+    let before = shop.proxy.seen(CAPTURE).len();
+
+    // An operator has it tried once more, to no avail, and writes it off.
+    let id = order["orderId"].as_str().expect("an id");
+    let retry = format!("/api/v1/orders/{id}/retry");
+    let _ = shop.client.post(&retry, &json!({})).expect(200);
+    until("one more capture", || {
+        let tries = shop.proxy.seen(CAPTURE).len();
+        (tries == before + 1)
+            .then_some(())
+            .ok_or_else(|| tries.to_string())
+    });
+    let payment = shop.payment_until(&order, "refused again", |payment| {
+        payment["status"] == "FAILED"
+    });
+    let payment_id = payment["paymentId"].as_str().expect("an id");
+    let write_off = format!("/api/v1/payments/{payment_id}/write-off");
+    let written = shop.client.post(&write_off, &json!({})).expect(200).json();
+    assert_eq!(written["parked"], false, "{written}");
+    assert_eq!(written["gatewayState"], "capture_failed", "{written}");
+    let _ = shop.client.post(&write_off, &json!({})).expect(200);
+    assert_eq!(parked().as_deref(), Some("payment_parked_count 0"));
+    shop.client
+        .post(&retry, &json!({}))
+        .expect_problem(409, "saga_not_parked");
+    expect(&shop.client.ended(id), "CONFIRMED");
+    shop.expect_money(&order, 0, 0);
+
+    // A payment that was taken has nothing to write off.
+    let paid = shop.client.order(&Shop::cup(GOOD));
+    let paid = shop.payment_until(&paid, "the capture", |payment| {
+        payment["status"] == "SUCCEEDED"
+    });
+    let payment_id = paid["paymentId"].as_str().expect("an id");
+    let write_off = format!("/api/v1/payments/{payment_id}/write-off");
+    shop.client
+        .post(&write_off, &json!({}))
+        .expect_problem(409, "nothing_to_write_off");
 }

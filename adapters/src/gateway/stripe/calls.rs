@@ -25,7 +25,9 @@ use a4co_driver::ports::Clock as _;
 use super::amount::to_stripe;
 use super::api::{Api, Endpoint, Form, Trouble};
 use super::known::{Charge, Known};
-use super::outcome::{Verdict, of_intent, of_refund, rejected, unknown, wants_authentication};
+use super::outcome::{
+    Verdict, of_capture_refused, of_intent, of_refund, rejected, unknown, wants_authentication,
+};
 use super::shapes::{Intent, ORDER_ID, Page, REFUND, Refund};
 use crate::config::CaptureMode;
 use crate::embedded::MonotonicClock;
@@ -158,7 +160,11 @@ impl Calls {
                 Err(trouble) => trouble,
             };
             match trouble.verdict() {
-                Verdict::Declined | Verdict::Refused | Verdict::NotFound | Verdict::Moved => {
+                Verdict::Declined
+                | Verdict::Refused
+                | Verdict::NotFound
+                | Verdict::Moved
+                | Verdict::Expired => {
                     return rejected(trouble.error().map_or("refused", |error| error.reason()));
                 }
                 Verdict::Unknown if trouble.is_replayed_failure() => {}
@@ -188,15 +194,13 @@ impl Calls {
             .post(Endpoint::Capture, &path, &Form::new(), None)
             .await;
         match taken {
-            Ok(intent) => of_intent(&intent),
+            Ok(intent) => {
+                of_capture_refused(&intent, Verdict::Moved).unwrap_or_else(|| of_intent(&intent))
+            }
             Err(trouble) if trouble.verdict() == Verdict::Unknown => unknown(&trouble.to_string()),
             Err(trouble) => match self.retrieve(&reference).await {
-                Ok(intent) => match of_intent(&intent) {
-                    // It is as it was, so what stands in the way is what was said.
-                    GatewayOutcome::Authorised { .. } => unknown(&trouble.to_string()),
-                    GatewayOutcome::Cancelled => rejected("authorisation_expired"),
-                    outcome => outcome,
-                },
+                Ok(intent) => of_capture_refused(&intent, trouble.verdict())
+                    .unwrap_or_else(|| unknown(&trouble.to_string())),
                 Err(other) => unknown(&other.to_string()),
             },
         }
@@ -235,9 +239,11 @@ impl Calls {
             self.seen(call.order_id, intent);
         }
         match trouble.verdict() {
-            Verdict::Declined | Verdict::Refused | Verdict::NotFound | Verdict::Moved => {
-                rejected(error.map_or("refused", |error| error.reason()))
-            }
+            Verdict::Declined
+            | Verdict::Refused
+            | Verdict::NotFound
+            | Verdict::Moved
+            | Verdict::Expired => rejected(error.map_or("refused", |error| error.reason())),
             Verdict::Authenticate => {
                 match error.and_then(|error| error.payment_intent.as_deref()) {
                     Some(intent) => match of_intent(intent) {
@@ -280,7 +286,7 @@ impl Calls {
             Verdict::Unknown if trouble.is_replayed_failure() => {
                 self.undo_listed(call, &trouble).await
             }
-            Verdict::Authenticate | Verdict::Moved | Verdict::Unknown => {
+            Verdict::Authenticate | Verdict::Moved | Verdict::Expired | Verdict::Unknown => {
                 unknown(&trouble.to_string())
             }
         }
@@ -309,7 +315,11 @@ impl Calls {
             Err(trouble) => trouble,
         };
         match trouble.verdict() {
-            Verdict::Declined | Verdict::Refused | Verdict::NotFound | Verdict::Moved => {
+            Verdict::Declined
+            | Verdict::Refused
+            | Verdict::NotFound
+            | Verdict::Moved
+            | Verdict::Expired => {
                 rejected(trouble.error().map_or("refused", |error| error.reason()))
             }
             Verdict::Authenticate => {

@@ -31,6 +31,8 @@ pub(super) enum Verdict {
     NotFound,
     /// The object is in another state than we thought: look at it.
     Moved,
+    /// What was set aside is not held for us any more, whatever the object still shows.
+    Expired,
     /// The idempotency key has been used for another request: look for what it made.
     KeyUsed,
     /// Nobody knows.
@@ -77,7 +79,7 @@ static TABLE: &[Line] = &[
     // Requests that were understood and are not possible now, or never.
     line(400..=400, INVALID, Some("payment_intent_unexpected_state"), Verdict::Moved),
     line(400..=400, INVALID, Some("charge_already_captured"), Verdict::Moved),
-    line(400..=400, INVALID, Some("charge_expired_for_capture"), Verdict::Moved),
+    line(400..=400, INVALID, Some("charge_expired_for_capture"), Verdict::Expired),
     line(400..=400, INVALID, Some("resource_missing"), Verdict::NotFound),
     line(400..=400, INVALID, None, Verdict::Refused),
     line(404..=404, INVALID, None, Verdict::NotFound),
@@ -126,6 +128,23 @@ pub(super) fn of_intent(intent: &Intent) -> GatewayOutcome {
             None => GatewayOutcome::Pending,
         },
         other => unknown(&format!("Stripe says {other}, which is not known here")),
+    }
+}
+
+/// What an intent says whose amount was not to be taken. `verdict` is what the refusal said.
+pub(super) fn of_capture_refused(intent: &Intent, verdict: Verdict) -> Option<GatewayOutcome> {
+    match of_intent(intent) {
+        GatewayOutcome::Cancelled => Some(rejected(match intent.cancellation_reason.as_deref() {
+            // By itself, when its time was up.
+            None | Some("automatic" | "expired") => "authorisation_expired",
+            Some(_) => "authorisation_cancelled",
+        })),
+        GatewayOutcome::Authorised { .. } if verdict == Verdict::Expired => {
+            Some(rejected("authorisation_expired"))
+        }
+        // It is as it was, so what stands in the way is what was said.
+        GatewayOutcome::Authorised { .. } => None,
+        outcome => Some(outcome),
     }
 }
 
@@ -215,6 +234,18 @@ mod tests {
                 "invalid_request_error",
                 "payment_intent_unexpected_state",
                 Moved,
+            ),
+            (
+                400,
+                "invalid_request_error",
+                "charge_already_captured",
+                Moved,
+            ),
+            (
+                400,
+                "invalid_request_error",
+                "charge_expired_for_capture",
+                Expired,
             ),
             (400, "idempotency_error", "", KeyUsed),
             (409, "idempotency_error", "", KeyUsed),
@@ -309,6 +340,34 @@ mod tests {
             of_intent(&intent("new_state", None)),
             GatewayOutcome::Unknown { .. }
         ));
+    }
+
+    #[test]
+    fn a_capture_that_is_refused_is_judged_by_what_it_left() {
+        let refused = |status: &str, reason: Option<&str>, verdict| {
+            let mut intent = intent(status, None);
+            intent.cancellation_reason = reason.map(str::to_owned);
+            of_capture_refused(&intent, verdict)
+        };
+        let expired = Some(rejected("authorisation_expired"));
+        for reason in [None, Some("automatic"), Some("expired")] {
+            assert_eq!(refused("canceled", reason, Verdict::Moved), expired);
+        }
+        assert_eq!(
+            refused("canceled", Some("requested_by_customer"), Verdict::Moved),
+            Some(rejected("authorisation_cancelled"))
+        );
+        assert_eq!(refused("requires_capture", None, Verdict::Expired), expired);
+        // Anything may stand in the way while it is still held for us.
+        for verdict in [Verdict::Refused, Verdict::Moved, Verdict::NotFound] {
+            assert_eq!(refused("requires_capture", None, verdict), None);
+        }
+        // Somebody was quicker.
+        let reference = GatewayReference::parse("pi_1").unwrap();
+        assert_eq!(
+            refused("succeeded", None, Verdict::Expired),
+            Some(GatewayOutcome::Succeeded { reference })
+        );
     }
 
     #[test]

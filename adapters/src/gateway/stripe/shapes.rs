@@ -53,6 +53,8 @@ pub(super) struct Intent {
     pub(super) metadata: Option<Metadata>,
     #[serde(default)]
     pub(super) last_payment_error: Option<ErrorObject>,
+    #[serde(default)]
+    pub(super) cancellation_reason: Option<String>,
 }
 
 impl std::fmt::Debug for Intent {

@@ -283,6 +283,21 @@ pub(super) const OPERATIONS: &[Operation] = &[
             Code::RefundExceedsCharge,
         ],
     },
+    Operation {
+        route: Route::PaymentWriteOff,
+        method: "post",
+        id: "writeOffPayment",
+        tag: "payments",
+        summary: "Say that a payment whose capture was refused has been seen to",
+        takes: &["paymentId", "IdempotencyKey"],
+        body: Body::Optional("Nothing"),
+        answers: &[(200, "Payment")],
+        codes: &[
+            Code::InvalidId,
+            Code::PaymentNotFound,
+            Code::NothingToWriteOff,
+        ],
+    },
     webhook(Route::PaymentWebhook, "takePaymentWebhook"),
     webhook(Route::StripeWebhook, "takeStripeWebhook"),
     Operation {

@@ -456,8 +456,8 @@ fn payment() -> Value {
             "gatewayReference": { "type": "string" },
             "gatewayState": {
                 "type": "string",
-                "enum": ["requires_action", "authorised", "capturing", "cancelling"],
-                "description": "What PROCESSING stands for, where it is more than a charge under way.",
+                "enum": ["requires_action", "authorised", "capturing", "cancelling", "capture_failed"],
+                "description": "What PROCESSING stands for, where it is more than a charge under way; and FAILED, where the order is confirmed and the gateway did not give what it had set aside.",
             },
             "nextAction": object(
                 json!({

@@ -83,7 +83,9 @@ impl Serialize for PaymentShape<'_> {
             refund_id: self.refund.map(|number| RefundId::new(payment_id, number)),
             refunds: Each(|| (1..).zip(&payment.refunds).map(refund)),
             parked: payment.parked,
-            attempts: owed.map(|_| payment.attempts),
+            attempts: owed
+                .filter(|()| !payment.waits_for_a_person())
+                .map(|()| payment.attempts),
             next_retry_at: owed
                 .filter(|_| payment.attempts > 0)
                 .map(|_| At(payment.due_at)),
@@ -107,13 +109,15 @@ struct NextAction<'p> {
     expires_at: At,
 }
 
-/// What PROCESSING stands for, where it is more than a charge under way.
+/// What PROCESSING stands for, where it is more than a charge under way, and FAILED, where
+/// that comes after the order was confirmed.
 fn gateway_state(payment: &Payment) -> Option<&'static str> {
     match payment.phase {
         PaymentPhase::Charging if payment.awaits_customer() => Some("requires_action"),
         PaymentPhase::Cancelling => Some("cancelling"),
         PaymentPhase::Authorised => Some("authorised"),
         PaymentPhase::Capturing => Some("capturing"),
+        PaymentPhase::CaptureFailed => Some("capture_failed"),
         _ => None,
     }
 }

@@ -27,6 +27,7 @@ const TABLE: &[(u16, &str)] = &[
     (404, "route_not_found"),
     (405, "method_not_allowed"),
     (408, "request_timeout"),
+    (409, "nothing_to_write_off"),
     (409, "order_not_cancellable"),
     (409, "payment_not_refundable"),
     (409, "saga_not_parked"),

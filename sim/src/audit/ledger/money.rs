@@ -31,6 +31,7 @@ impl Ledger {
         let is_wild = gateway.is_wild(order_id);
         let (stage, cell) = (self.case(order_id).stage, payment_cell(&recorded.event));
         self.reach(stage, cell);
+        let write_off_asked = self.write_off_asked.contains(&order_id);
         let lie = |why: &str| {
             let why = format!("{why}; at the gateway it is {charge:?}");
             Err(wrong("model_money", order_id, why))
@@ -50,6 +51,7 @@ impl Ledger {
                 let amount = case.payment_asked.unwrap_or(0);
                 let is_again = case.captured == amount && amount > 0;
                 case.captured = amount;
+                case.not_taken = false;
                 if (amount > 0 && charge != Charge::Captured) || case.payment_cancelled {
                     return lie("said to be captured");
                 }
@@ -66,7 +68,7 @@ impl Ledger {
             }
             PaymentEvent::PaymentFailed { .. } => {
                 case.payment_failed = true;
-                let may_be = matches!(charge, Charge::Declined | Charge::Cancelled)
+                let may_be = matches!(charge, Charge::Declined | Charge::Cancelled | Charge::Gone)
                     || (is_wild && charge == Charge::Captured);
                 if !may_be || case.captured != 0 {
                     return lie("said to have failed");
@@ -85,7 +87,7 @@ impl Ledger {
                     charge == Charge::None && !was_known
                 } else {
                     nothing_to_pay
-                        || matches!(charge, Charge::Cancelled | Charge::Declined)
+                        || matches!(charge, Charge::Cancelled | Charge::Declined | Charge::Gone)
                         || (charge == Charge::None && *failure == PaymentFailure::Undone)
                         || (is_wild && charge == Charge::Captured)
                 };
@@ -130,13 +132,14 @@ impl Ledger {
                 }
             }
             PaymentEvent::RefundFailed { number, .. } => {
-                let given = gateway.refund(order_id, *number);
+                let may_be_given = gateway.refund(order_id, *number).is_some()
+                    || gateway.is_refund_pending(order_id, *number);
                 let Some(refund) = nth(&mut case.refunds, *number) else {
                     return lie("a refund that nobody asked for");
                 };
                 let was_owed = refund.1 == RefundState::Owed;
                 refund.1 = RefundState::Refused;
-                if given.is_some() || !was_owed {
+                if may_be_given || !was_owed {
                     return lie("a refund said to be refused");
                 }
             }
@@ -150,7 +153,7 @@ impl Ledger {
             }
             PaymentEvent::PaymentAuthorised { .. } => {
                 case.authorised = true;
-                if !matches!(charge, Charge::Authorised | Charge::Captured) {
+                if !was_set_aside(charge) {
                     return lie("said to be set aside");
                 }
             }
@@ -161,6 +164,21 @@ impl Ledger {
                 }
                 self.needs.push((order_id, Needs::Confirmed));
             }
+            PaymentEvent::PaymentCaptureFailed { .. } => {
+                let is_gone = charge == Charge::Gone || (is_wild && charge == Charge::Captured);
+                if !is_gone || !case.authorised || case.captured != 0 {
+                    return lie("said not to be given");
+                }
+                case.not_taken = true;
+                self.needs.push((order_id, Needs::Confirmed));
+            }
+            PaymentEvent::PaymentWrittenOff { .. } => {
+                if !case.not_taken || !write_off_asked {
+                    return lie("written off, and nobody asked for that");
+                }
+                case.written_off = true;
+            }
+            PaymentEvent::PaymentRetried { .. } => case.not_taken = false,
             PaymentEvent::PaymentAttempted { retry_at, .. } => {
                 if *retry_at < recorded.at {
                     return lie("the next try is due before this one");
@@ -174,9 +192,7 @@ impl Ledger {
             PaymentEvent::PaymentUndoRequested { .. } => {
                 self.needs.push((order_id, Needs::UndoAsked));
             }
-            PaymentEvent::PaymentParked { .. }
-            | PaymentEvent::PaymentRetried { .. }
-            | PaymentEvent::Answered(_) => {}
+            PaymentEvent::PaymentParked { .. } | PaymentEvent::Answered(_) => {}
         }
         Ok(())
     }
@@ -196,9 +212,8 @@ impl Ledger {
             Needs::Reserved => case.was_held,
             Needs::ShortOfStock => case.hold == Hold::Short,
             Needs::Paid => {
-                let is_there = matches!(charge, Charge::Authorised | Charge::Captured);
                 (books.captured.minor() == total && case.captured == total)
-                    || (case.authorised && is_there)
+                    || (case.authorised && was_set_aside(charge))
             }
             Needs::Confirmed => case.stage == Stage::Confirmed,
             Needs::CommitAsked => case.commit_asked,
@@ -219,7 +234,7 @@ impl Ledger {
                     Charge::Pending { .. } | Charge::NeedsAction { .. } | Charge::Authorised => {
                         false
                     }
-                    Charge::Captured | Charge::Declined | Charge::Cancelled => true,
+                    Charge::Captured | Charge::Declined | Charge::Cancelled | Charge::Gone => true,
                 };
                 is_over && (is_wild || (net == 0 && claims == 0 && owed == 0))
             }
@@ -256,7 +271,7 @@ impl Ledger {
     ///
     /// # Errors
     /// The first order whose money or stock does not add up.
-    pub fn at_rest(&self, gateway: &Gateway) -> Checked {
+    pub fn at_rest(&self, gateway: &Gateway, rows: &Rows) -> Checked {
         for (order_id, case) in &self.cases {
             let books = gateway.account(*order_id);
             let net = books.captured.minor() - books.refunded.minor();
@@ -268,6 +283,7 @@ impl Ledger {
                 .map(|refund| refund.0)
                 .sum();
             let expected = match case.stage {
+                Stage::Confirmed if case.not_taken => 0,
                 Stage::Confirmed => total - by_hand,
                 Stage::Failed | Stage::Undone => 0,
                 stage => {
@@ -275,6 +291,12 @@ impl Ledger {
                     return Err(wrong("model_saga", *order_id, why));
                 }
             };
+            let row = rows.get(&RowKey::Payment(*order_id)).map(AsRef::as_ref);
+            let is_shown = matches!(row, Some(Row::Payment(it)) if it.waits_for_a_person());
+            if case.not_taken && !case.written_off && !is_shown {
+                let why = format!("confirmed, not paid, and shown to nobody: {row:?}");
+                return Err(wrong("unpaid_is_shown", *order_id, why));
+            }
             // Nobody's money stays set aside for nothing.
             if matches!(
                 gateway.charge(*order_id),
@@ -297,6 +319,11 @@ impl Ledger {
             .get(&order_id)
             .is_some_and(|case| case.body.is_some())
     }
+}
+
+/// Whether the gateway has, or had, the amount for us.
+const fn was_set_aside(charge: Charge) -> bool {
+    matches!(charge, Charge::Authorised | Charge::Captured | Charge::Gone)
 }
 
 fn nth<T>(refunds: &mut [T], number: u32) -> Option<&mut T> {
@@ -399,5 +426,7 @@ const fn payment_cell(event: &PaymentEvent) -> u8 {
             PaymentEvent::PaymentActionRequired { .. } => 16,
             PaymentEvent::PaymentAuthorised { .. } => 17,
             PaymentEvent::PaymentCaptureRequested { .. } => 18,
+            PaymentEvent::PaymentCaptureFailed { .. } => 19,
+            PaymentEvent::PaymentWrittenOff { .. } => 20,
         }
 }

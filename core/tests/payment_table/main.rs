@@ -1,66 +1,21 @@
 //! The payment decider: every state, every input.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod states;
 
 use a4co_core::decider::{Fact, Input};
 use a4co_core::gateway::{GatewayOperation, GatewayOutcome};
 use a4co_core::order::{CancelReason, OrderEvent, UndoPart};
-use a4co_core::payment::{
-    PaymentCommand, PaymentEvent, PaymentFailure, PaymentParticipant, RefundOrigin,
-};
+use a4co_core::payment::{PaymentCommand, PaymentEvent, PaymentFailure};
 use a4co_core::rejection::Rejection;
 use common::facts::{
-    CHARGE_END_MS, ID, TOTAL_MINOR, acknowledged, attempted, compensation, inventory_event,
-    order_created, order_event, parked, payment_cancelled, payment_event, payment_processing,
-    payment_requested, payment_succeeded, refund_requested, refunded,
+    CHARGE_END_MS, ID, TOTAL_MINOR, acknowledged, compensation, inventory_event, order_created,
+    order_event, payment_requested, payment_succeeded, refunded,
 };
 use common::table::{Table, render};
-use common::{Host, T0, after, amount, new_order, order_id, reference, text};
-
-closed!(
-    /// Where the payment of an order of three euros can stand.
-    State {
-        Unknown,
-        Charging,
-        /// Charged as often as it may be: from here on it only asks.
-        Asking,
-        /// Given up at its deadline.
-        Cancelling,
-        CancellingParked,
-        /// Undone by the order.
-        CancellingUndone,
-        Captured,
-        /// Nothing was to be paid.
-        CapturedFree,
-        /// An operator wants one euro back.
-        PartOwed,
-        /// An operator got one euro back.
-        PartRefunded,
-        /// An operator's refund was refused.
-        PartRefused,
-        /// An operator gave all of it back.
-        AllRefunded,
-        /// Undone by the order: all of it is owed back.
-        UndoneOwed,
-        UndoneParked,
-        /// As `PartOwed`, then undone: one euro and two are owed back.
-        PartOwedUndone,
-        Undone,
-        Declined,
-        TimedOut,
-        /// Undone before it was asked for.
-        Tombstone,
-        /// Captured after it was given up.
-        CapturedLate,
-        /// The customer has to authenticate.
-        AwaitsCustomer,
-        /// The money is set aside.
-        Authorised,
-        /// The order is confirmed, and the money is to be taken.
-        Capturing,
-        CapturingParked,
-    }
-);
+use common::{T0, after, amount, new_order, order_id, reference, text};
+use states::{State, host};
 
 /// What can come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,6 +23,7 @@ enum On {
     Fact(Told),
     Refund(Wish),
     Retry,
+    WriteOff,
     Early,
     Deadline,
     Late,
@@ -125,6 +81,7 @@ closed!(
 fn inputs() -> Vec<On> {
     let mut inputs = vec![
         On::Retry,
+        On::WriteOff,
         On::Early,
         On::Deadline,
         On::Late,
@@ -137,96 +94,6 @@ fn inputs() -> Vec<On> {
         inputs.extend(Said::ALL.iter().map(|said| On::Gateway(*called, *said)));
     }
     inputs
-}
-
-fn host(state: State) -> Host<PaymentParticipant> {
-    use RefundOrigin::{Compensation, Operator};
-    let charging = || vec![payment_processing(TOTAL_MINOR)];
-    let captured = |then: Vec<PaymentEvent>| {
-        let paid = vec![payment_processing(TOTAL_MINOR), payment_succeeded()];
-        [paid, then].concat()
-    };
-    let after = |mut events: Vec<PaymentEvent>, then: Vec<PaymentEvent>| {
-        events.extend(then);
-        events
-    };
-    let undo = || payment_event("UndoRequested");
-    let part = || refund_requested(1, 100, Operator);
-    let whole = || refund_requested(1, 300, Compensation);
-    let capturing = |then: Vec<PaymentEvent>| {
-        let asked = vec![
-            payment_event("Authorised"),
-            payment_event("CaptureRequested"),
-        ];
-        [asked, then].concat()
-    };
-    let give_up = || vec![payment_event("CancelRequested")];
-    let refund_number_one = GatewayOperation::Refund { number: 1 };
-    let events = match state {
-        State::Unknown => vec![],
-        State::Charging => charging(),
-        State::Asking => after(charging(), vec![attempted(GatewayOperation::Charge, 3)]),
-        State::Cancelling => after(charging(), give_up()),
-        State::CancellingParked => after(
-            after(charging(), give_up()),
-            vec![
-                attempted(GatewayOperation::Cancel, 8),
-                parked(GatewayOperation::Cancel),
-            ],
-        ),
-        State::CancellingUndone => after(charging(), vec![undo()]),
-        State::Captured => captured(vec![]),
-        State::CapturedFree => vec![payment_processing(0), payment_succeeded()],
-        State::PartOwed => captured(vec![part()]),
-        State::PartRefunded => captured(vec![part(), refunded(1, 100, false)]),
-        State::PartRefused => captured(vec![part(), payment_event("RefundFailed")]),
-        State::AllRefunded => captured(vec![
-            refund_requested(1, 300, Operator),
-            refunded(1, 300, true),
-        ]),
-        State::UndoneOwed => captured(vec![undo(), whole()]),
-        State::UndoneParked => captured(vec![
-            undo(),
-            whole(),
-            attempted(refund_number_one, 8),
-            parked(refund_number_one),
-        ]),
-        State::PartOwedUndone => {
-            captured(vec![part(), undo(), refund_requested(2, 200, Compensation)])
-        }
-        State::Undone => captured(vec![undo(), whole(), refunded(1, 300, true)]),
-        State::Declined => after(charging(), vec![payment_event("Failed")]),
-        State::TimedOut => after(
-            after(charging(), give_up()),
-            vec![payment_cancelled(PaymentFailure::TimedOut)],
-        ),
-        State::Tombstone => vec![payment_event("Forestalled")],
-        State::CapturedLate => after(
-            charging(),
-            vec![
-                payment_event("Failed"),
-                payment_event("CapturedLate"),
-                whole(),
-            ],
-        ),
-        State::AwaitsCustomer => after(
-            charging(),
-            vec![
-                payment_event("ActionRequired"),
-                attempted(GatewayOperation::Charge, 3),
-            ],
-        ),
-        State::Authorised => after(charging(), vec![payment_event("Authorised")]),
-        State::Capturing => after(charging(), capturing(vec![])),
-        State::CapturingParked => after(
-            charging(),
-            capturing(vec![
-                attempted(GatewayOperation::Capture, 8),
-                parked(GatewayOperation::Capture),
-            ]),
-        ),
-    };
-    Host::default().with(events)
 }
 
 fn decide(state: State, on: On) -> String {
@@ -256,6 +123,13 @@ fn decide(state: State, on: On) -> String {
         }
         On::Retry => {
             let command = PaymentCommand::Retry {
+                order_id: id,
+                idempotency: None,
+            };
+            show(host.decide(Input::Command(&command), T0))
+        }
+        On::WriteOff => {
+            let command = PaymentCommand::WriteOff {
                 order_id: id,
                 idempotency: None,
             };
@@ -393,6 +267,8 @@ fn show(decision: Result<Vec<PaymentEvent>, Rejection>) -> String {
         PaymentEvent::RefundFailed { number, .. } => format!("refund {number} failed"),
         PaymentEvent::PaymentParked { .. } => "parked".into(),
         PaymentEvent::PaymentRetried { .. } => "retried".into(),
+        PaymentEvent::PaymentCaptureFailed { code, .. } => format!("not taken: {code}"),
+        PaymentEvent::PaymentWrittenOff { .. } => "written off".into(),
         other => other.name().into(),
     })
 }
@@ -489,7 +365,12 @@ fn what_the_order_says(table: &mut Payments) {
     table.check(&[S::Tombstone], &undo, "cancelled: Undone");
 
     table.check(
-        &[S::CancellingParked, S::UndoneParked, S::CapturingParked],
+        &[
+            S::CancellingParked,
+            S::UndoneParked,
+            S::CapturingParked,
+            S::CaptureFailed,
+        ],
         &[On::Fact(Told::RetryRequested), On::Retry],
         "retried",
     );
@@ -498,11 +379,18 @@ fn what_the_order_says(table: &mut Payments) {
 fn what_an_operator_wants(table: &mut Payments) {
     use State as S;
     let all: Vec<_> = Wish::ALL.iter().map(|wish| On::Refund(*wish)).collect();
-    let all_and_retry = [all.as_slice(), &[On::Retry]].concat();
-    table.check(&[S::Unknown], &all_and_retry, "refused: PaymentNotFound");
+    let everything = [all.as_slice(), &[On::Retry, On::WriteOff]].concat();
+    table.check(&[S::Unknown], &everything, "refused: PaymentNotFound");
     let mut not_parked = State::ALL.to_vec();
-    not_parked.retain(|state| *state != S::Unknown && !format!("{state:?}").ends_with("Parked"));
+    not_parked.retain(|state| {
+        let is_parked = format!("{state:?}").ends_with("Parked") || *state == S::CaptureFailed;
+        *state != S::Unknown && !is_parked
+    });
     table.check(&not_parked, &[On::Retry], "refused: PaymentNotParked");
+    let mut others = State::ALL.to_vec();
+    others.retain(|state| !matches!(state, S::Unknown | S::CaptureFailed | S::WrittenOff));
+    table.check(&others, &[On::WriteOff], "refused: NothingToWriteOff");
+    table.check(&[S::CaptureFailed], &[On::WriteOff], "written off");
     let not_refundable = [
         S::Charging,
         S::Asking,
@@ -523,6 +411,8 @@ fn what_an_operator_wants(table: &mut Payments) {
         S::Authorised,
         S::Capturing,
         S::CapturingParked,
+        S::CaptureFailed,
+        S::WrittenOff,
     ];
     table.check(&not_refundable, &all, "refused: PaymentNotRefundable");
 
@@ -607,26 +497,37 @@ fn what_comes_of_an_authorisation(table: &mut Payments) {
     table.check(&open, &set_aside, "PaymentAuthorised");
 
     // Asked again, it answers again; it is taken once the order is confirmed.
-    let secured = [S::Authorised, S::Capturing, S::CapturingParked];
+    let secured = [
+        S::Authorised,
+        S::Capturing,
+        S::CapturingParked,
+        S::CaptureFailed,
+        S::WrittenOff,
+    ];
     let asked = [Told::PaymentRequested, Told::PaymentRequestedFree].map(On::Fact);
     table.check(&secured, &asked, "PaymentAuthorised");
     let confirmed = [On::Fact(Told::OrderConfirmed)];
     table.check(&[S::Authorised], &confirmed, "PaymentCaptureRequested");
+    // Also after all: by somebody at the gateway's own pages.
     let taken = gateway(ABOUT_CHARGE, &[Said::Succeeded]);
     table.check(&secured, &taken, "succeeded");
-    let anything_else = [
-        Said::Rejected,
+    let nothing_definite = [
         Said::Pending,
         Said::NotFound,
-        Said::Cancelled,
         Said::Refunded,
         Said::Unknown,
         Said::Authorised,
         Said::ActionRequired,
     ];
-    let not_taken = gateway(&[Called::Capture], &anything_else);
+    let not_taken = gateway(&[Called::Capture], &nothing_definite);
     table.check(&[S::Capturing], &not_taken, "tried 1");
     table.check(&[S::CapturingParked], &not_taken, "tried 9");
+    // Refused for good, which the order's end does not wait for: said, and left to a person.
+    let capturing = [S::Capturing, S::CapturingParked];
+    let refused = gateway(&[Called::Capture], &[Said::Rejected]);
+    table.check(&capturing, &refused, "not taken: no");
+    let let_go = gateway(ABOUT_CHARGE, &[Said::Cancelled]);
+    table.check(&capturing, &let_go, "not taken: cancelled_at_gateway");
 }
 
 fn what_the_gateway_says_of_a_refund(table: &mut Payments) {
