@@ -181,6 +181,7 @@ impl World<'_> {
         open.is_open = false;
         let (order_id, operation) = (open.call.order_id, open.call.operation);
         self.calling.remove(&order_id);
+        self.is_at(process);
         self.note(Node::Net, "answers", [id, outcome_number(&outcome)], || {
             format!("call {id}, {operation:?} of order {order_id}: {outcome:?}")
         });

@@ -345,6 +345,9 @@ impl World<'_> {
         let mut rng = Rng::fork(knobs.seed, Stream::Network, &names);
         if self.is_healed || !rng.chance(knobs.reply_lost) {
             let delay_us = rng.below(knobs.net_us + 1);
+            if let Some(life) = life {
+                self.answers_with_position(life, &reply, delay_us);
+            }
             let reply = Box::new(reply);
             let told = Event::Told {
                 intent,

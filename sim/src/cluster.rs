@@ -12,6 +12,7 @@ mod finish;
 mod keep;
 mod member;
 pub mod plan;
+pub(crate) mod reads;
 mod service;
 pub mod swarm;
 mod wire;
@@ -172,6 +173,7 @@ pub(crate) struct Cluster {
     /// A snapshot with its rows, for a machine that has neither.
     object_store: Option<Kept>,
     damage: Option<Damage>,
+    reads: reads::Reads,
     /// Everything has ended once, and everybody was started anew.
     is_last_round: bool,
 }
@@ -210,6 +212,7 @@ impl Cluster {
             entries: Entries::default(),
             object_store: None,
             damage: None,
+            reads: reads::Reads::default(),
             is_last_round: false,
         }
     }
@@ -255,6 +258,13 @@ impl World<'_> {
         self.cluster.as_deref_mut().expect("a cluster")
     }
 
+    /// What happens now is at the machine of this process.
+    pub(crate) fn is_at(&mut self, life: u32) {
+        if let Some(cluster) = self.cluster.as_deref() {
+            self.trace.machine = cluster.machine_of(life);
+        }
+    }
+
     pub(crate) fn in_cluster(&mut self, delay_us: u64, event: ClusterEvent) {
         self.schedule(delay_us, Event::Cluster(event));
     }
@@ -264,6 +274,22 @@ impl World<'_> {
         &mut self,
         event: ClusterEvent,
     ) -> Result<bool, crate::verdict::Failure> {
+        match event {
+            ClusterEvent::Start { machine } | ClusterEvent::Resumes { machine } => {
+                self.trace.machine = Some(machine);
+            }
+            ClusterEvent::Drive { life }
+            | ClusterEvent::Wake { life }
+            | ClusterEvent::AtService { life, .. }
+            | ClusterEvent::Answered { life, .. }
+            | ClusterEvent::TimedOut { life, .. }
+            | ClusterEvent::Reaches { life, .. }
+            | ClusterEvent::Tail { life, .. }
+            | ClusterEvent::TailResumes { life, .. }
+            | ClusterEvent::Fetched { life, .. }
+            | ClusterEvent::Connects { life } => self.is_at(life),
+            ClusterEvent::Forwarded { .. } | ClusterEvent::IsNoticed => {}
+        }
         match event {
             ClusterEvent::Start { machine } => self.start_member(machine)?,
             ClusterEvent::Drive { life } => self.on_member_drive(life)?,
@@ -316,7 +342,8 @@ impl World<'_> {
             let drift = i64::try_from(rng.below(2 * u64::from(cluster.knobs.drift) + 1))
                 .unwrap_or(0)
                 - i64::from(cluster.knobs.drift);
-            let place = &mut cluster.machines[machine];
+            self.trace.machine = Some(machine);
+            let place = &mut self.cluster().machines[machine];
             place.drift = drift;
             place.skew_ms = skew_ms;
             self.start_member(machine)?;

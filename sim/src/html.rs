@@ -16,12 +16,15 @@ const JS: &str = include_str!("html/page.js");
 #[must_use]
 pub fn page(outcome: &Outcome, how: &str, summary: &str, command: &str, plan: &str) -> String {
     let lines: Vec<_> = outcome.trace.lines.iter().flatten().collect();
+    let machines = lines.iter().filter_map(|line| line.machine).max();
+    let machines = machines.map_or(0, |last| last + 1);
     let lines: Vec<_> = lines
         .into_iter()
         .map(|line| {
             json!({
                 "at_us": line.at_us,
                 "node": line.node.name(),
+                "machine": line.machine,
                 "what": line.what,
                 "text": line.text,
                 "about": line.about,
@@ -51,6 +54,7 @@ pub fn page(outcome: &Outcome, how: &str, summary: &str, command: &str, plan: &s
         "plan": plan,
         "digest": outcome.trace.digest(),
         "failure": failure,
+        "machines": machines,
         "journals": ["order", "inventory", "payment"],
         "orders": outcome.orders,
         "lines": lines,

@@ -67,6 +67,22 @@ const MEANINGS: &[(&str, &str)] = &[
         "an order is confirmed whose stock is not sold or whose money is not there",
     ),
     (
+        "read_is_a_state",
+        "a process of a cluster gave a reader what its journal has never said",
+    ),
+    (
+        "read_sees_its_position",
+        "a read named a position, and did not see what the position stands for",
+    ),
+    (
+        "reads_never_go_back",
+        "a process gave a reader something older than it had given before",
+    ),
+    (
+        "position_is_reached",
+        "a client was given a position that some process never comes to",
+    ),
+    (
         "unpaid_is_shown",
         "an order is confirmed and its money was refused, and nobody is told",
     ),

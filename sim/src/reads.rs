@@ -6,8 +6,8 @@
 //! that is older than what anybody had been told before the read was asked (the answer to a
 //! change, or another read), and none that is not durable when the answer arrives.
 //!
-//! Of the embedded host: a process of a cluster shows what it has heard of, as its contract
-//! says. Reads change nothing and are no events of a run: its digest does not know of them.
+//! Of the embedded host: a process of a cluster shows what it has heard of, and has a contract
+//! of its own (`cluster/reads.rs`). Reads change nothing and are no events of a run: its digest does not know of them.
 
 use std::collections::BTreeMap;
 
@@ -17,6 +17,7 @@ use a4co_core::inventory::Product;
 use a4co_core::row::{Answer, Row, RowKey};
 
 use crate::clients::product_id;
+use crate::cluster::reads::Step;
 use crate::rng::{Rng, Stream};
 use crate::trace::Node;
 use crate::verdict::{Checked, safety};
@@ -40,6 +41,8 @@ pub(crate) enum Read {
     Arrive(u64),
     /// The answer arrives; `None`: there is no such product.
     Answer(u64, Option<Seen>),
+    /// A step of a read at a process of a cluster.
+    InCluster(Step),
 }
 
 /// A read on its way.
@@ -69,15 +72,14 @@ impl Reads {
 
 impl World<'_> {
     /// Chance of the reads: the same whatever else is in the plan.
-    fn read_chance(&self, names: &[u64]) -> Rng {
+    pub(crate) fn read_chance(&self, names: &[u64]) -> Rng {
         Rng::fork(self.plan.knobs.seed, Stream::Reads, names)
     }
 
     /// Reads at any moment.
     pub(crate) fn schedule_reads(&mut self) {
-        // A process of a cluster shows what it has heard of, which may be behind.
         if self.cluster.is_some() {
-            return;
+            return self.schedule_reads_in_cluster();
         }
         let mut rng = self.read_chance(&[]);
         for _ in 0..rng.pick(&[0, 4, 30]) {
@@ -128,6 +130,7 @@ impl World<'_> {
                 Ok(())
             }
             Read::Answer(id, seen) => self.on_read_answered(id, seen),
+            Read::InCluster(step) => self.on_read_in_cluster(step),
         }
     }
 
@@ -186,7 +189,8 @@ impl World<'_> {
     }
 }
 
-fn words(seen: Option<Seen>) -> String {
+/// What a read gave, in words.
+pub(crate) fn words(seen: Option<Seen>) -> String {
     match seen {
         None => "not there".into(),
         Some((version, [on_hand, reserved, sold])) => {

@@ -55,19 +55,23 @@ pub fn plan(name: &str) -> Option<Plan> {
         .map(|scenario| (scenario.make)())
 }
 
+/// By then a calm cluster has leaders, and the products that were asked for.
+const LEADERS_BY_MS: u64 = 15_000;
+
 /// The same story with the replicated host: two processes over a calm journal service, of
 /// which now one dies and now the other.
 #[must_use]
 pub fn of_the_cluster(mut plan: Plan) -> Plan {
     plan.knobs.cluster = Some(Box::new(ClusterKnobs::default()));
-    // Leases come first, and a leader that is gone is missed for as long as they live.
+    // Leases come first, then the products, which whoever does not lead yet refuses once; and
+    // a leader that is gone is missed for as long as leases live.
     for action in &mut plan.actions {
-        action.at_ms += 1_000;
+        action.at_ms += LEADERS_BY_MS;
         action.retries = action.retries.max(20);
     }
     for (number, fault) in (0..).zip(&mut plan.faults) {
         if let Breaks::Crash { steps, .. } | Breaks::PowerCut { operations: steps } = fault.breaks {
-            fault.at_ms += 1_000;
+            fault.at_ms += LEADERS_BY_MS;
             fault.breaks = Breaks::Cluster(ClusterBreaks::Crash {
                 process: number,
                 steps,

@@ -33,7 +33,9 @@ const SEEN_BETWEEN_PROCESSES: &[&str] =
 /// Mistakes of the replicated host, and those that only several processes can reach.
 #[cfg(feature = "planted")]
 fn of_the_cluster(name: &str) -> bool {
-    a4co_core::planted::REPLICATED.contains(&name) || SEEN_BETWEEN_PROCESSES.contains(&name)
+    a4co_core::planted::REPLICATED.contains(&name)
+        || SEEN_BETWEEN_PROCESSES.contains(&name)
+        || name == "position_not_waited_for"
 }
 
 /// Mistakes that take more than [`SEEDS_SMALL_MAX`] seeds: `--small` leaves them out.
@@ -65,10 +67,11 @@ fn seeds_max(name: &str) -> u64 {
     }
 }
 
-/// Mistakes of the simulator's own parts: the canary, which every run must see, and a store
-/// that shows readers what was before the last change.
+/// Mistakes of the simulator's own parts: the canary, which every run must see, a store that
+/// shows readers what was before the last change, and a process of a cluster that answers a
+/// read before it is as far as the position that the read names.
 #[cfg(feature = "planted")]
-const OWN: [&str; 2] = ["canary", "stale_read"];
+const OWN: [&str; 3] = ["canary", "stale_read", "position_not_waited_for"];
 
 /// Which of [`OWN`] is switched on.
 #[cfg(feature = "planted")]
@@ -93,6 +96,11 @@ pub(crate) fn canary_sings() -> bool {
 /// Does the store show what was before the last change?
 pub(crate) fn stale_reads() -> bool {
     is_on(1)
+}
+
+/// Do reads in a cluster not wait for the position that they name?
+pub(crate) fn reads_without_waiting() -> bool {
+    is_on(2)
 }
 
 /// Builds the simulator with the mistakes in it, and runs that with the same arguments.

@@ -55,6 +55,8 @@ pub struct Line {
     pub at_us: u64,
     /// Where.
     pub node: Node,
+    /// At which machine of a cluster, where it is at one.
+    pub machine: Option<usize>,
     /// What kind of thing.
     pub what: &'static str,
     /// All of it.
@@ -74,6 +76,8 @@ pub struct Trace {
     low: u64,
     /// Lines noted.
     pub count: u64,
+    /// The machine of a cluster at which things happen now.
+    pub machine: Option<usize>,
     /// The lines, where they are wanted.
     pub lines: Option<Vec<Line>>,
 }
@@ -86,6 +90,7 @@ impl Trace {
             high: 0x6a09_e667_f3bc_c908,
             low: 0xbb67_ae85_84ca_a73b,
             count: 0,
+            machine: None,
             lines: keep_lines.then(Vec::new),
         }
     }
@@ -121,10 +126,12 @@ impl Trace {
         what: &'static str,
         text: impl FnOnce() -> String,
     ) {
+        let machine = self.machine;
         if let Some(lines) = &mut self.lines {
             lines.push(Line {
                 at_us,
                 node,
+                machine,
                 what,
                 text: text(),
                 about: Vec::new(),

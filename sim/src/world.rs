@@ -282,6 +282,7 @@ impl<'p> World<'p> {
     fn run_events(&mut self) -> Result<(), Failure> {
         while let Some((at_us, event)) = self.queue.pop() {
             self.now_us = at_us;
+            self.trace.machine = None;
             self.stats.events += u64::from(!matches!(event, Event::Read(_)));
             if self.stats.events > EVENTS_MAX {
                 return Err(crate::verdict::liveness(

@@ -35,6 +35,11 @@ fn every_scenario_passes() {
             "{}: it has leaders",
             scenario.name
         );
+        if scenario.name == "happy" {
+            let orders = scenario::plan("happy").unwrap().actions.len() as u64;
+            // And the one that is placed at the end.
+            assert_eq!(outcome.stats.ended, [orders + 1, 0, 0], "happy is happy");
+        }
     }
 }
 

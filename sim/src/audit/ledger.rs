@@ -112,6 +112,43 @@ impl Case {
         }
     }
 
+    /// As people read it, who see it where a check fails.
+    fn in_words(&self) -> String {
+        let mut words = format!(
+            "{:?}, stock {:?}, {} asked for, {} captured, {} given back, {} owed back",
+            self.stage,
+            self.hold,
+            self.payment_asked.unwrap_or(0),
+            self.captured,
+            self.refunds_in(RefundState::Done),
+            self.refunds_in(RefundState::Owed),
+        );
+        let also = [
+            (self.authorised, "set aside"),
+            (self.not_taken, "not given when it was to be taken"),
+            (self.written_off, "written off"),
+            (self.payment_failed, "payment failed"),
+            (self.payment_cancelled, "payment cancelled"),
+            (self.commit_asked, "commit asked for"),
+            (self.commit_refused, "commit refused"),
+            (
+                self.undo.is_some_and(|undo| undo.stock),
+                "stock to be undone",
+            ),
+            (self.stock_undone, "stock undone"),
+            (
+                self.undo.is_some_and(|undo| undo.payment),
+                "payment to be undone",
+            ),
+            (self.payment_undone, "payment undone"),
+        ];
+        for (_, also) in also.into_iter().filter(|(is_so, _)| *is_so) {
+            words.push_str(", ");
+            words.push_str(also);
+        }
+        words
+    }
+
     fn refunds_in(&self, state: RefundState) -> i64 {
         let of_state = self.refunds.iter().filter(|refund| refund.1 == state);
         of_state.map(|refund| refund.0).sum()

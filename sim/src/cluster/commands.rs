@@ -92,6 +92,7 @@ impl World<'_> {
         let Some(life) = machines[machine].member.as_ref().map(|it| it.life) else {
             return false;
         };
+        self.trace.machine = Some(machine);
         let carried = Carried {
             intent: number,
             attempt: tries,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use a4co_core::ids::ParticipantId;
 use a4co_core::record::{Frame, Record};
 use a4co_core::replicated::{AnyEntry, AppendId, Content, Entry, Epoch, HostId, StreamSequence};
-use a4co_core::row::Row;
+use a4co_core::row::{Row, RowKey};
 
 use crate::audit::{Audit, Changed};
 use crate::gateway::Gateway;
@@ -83,6 +83,27 @@ impl Entries {
         })
     }
 
+    /// What a message says, for those who are shown that it failed.
+    pub(crate) fn read(journal: ParticipantId, bytes: &[u8], audit: &Audit) -> Option<Record> {
+        let mut record = audit.empty_record();
+        match AnyEntry::decode(journal, bytes).ok()? {
+            AnyEntry::Order(entry) => record.order = Arc::unwrap_or_clone(framed(entry)?),
+            AnyEntry::Inventory(entry) => record.inventory = Arc::unwrap_or_clone(framed(entry)?),
+            AnyEntry::Payment(entry) => record.payment = Arc::unwrap_or_clone(framed(entry)?),
+        }
+        Some(record)
+    }
+
+    /// The rows that a message changed.
+    pub(crate) fn rows_of(
+        &self,
+        journal: ParticipantId,
+        at: u64,
+    ) -> impl Iterator<Item = &(RowKey, Rc<Row>)> {
+        let known = self.journals[journal.index()].known.get(&at);
+        known.into_iter().flat_map(|(rows, _)| rows.iter())
+    }
+
     /// Nobody but the leader of the present epoch appends, and nobody begins an epoch that
     /// is over: no two leaders' entries interleave.
     fn may_be_there<E>(
@@ -141,5 +162,12 @@ impl Entries {
     pub(crate) fn records_at(&self, journal: ParticipantId, at: StreamSequence) -> usize {
         let known = &self.journals[journal.index()].known;
         known.get(&at.get()).map_or(0, |(_, records)| *records)
+    }
+}
+
+fn framed<E>(entry: Entry<E>) -> Option<Arc<Frame<E>>> {
+    match entry.content {
+        Content::Frame(frame) => Some(frame),
+        Content::Claim => None,
     }
 }

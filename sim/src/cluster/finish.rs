@@ -157,6 +157,7 @@ impl World<'_> {
         let now = clocks.max().unwrap_or_default();
         self.audit
             .at_rest(Phase::Quiescent { now }, &self.gateway)?;
+        self.positions_are_reached()?;
         for member in cluster.members() {
             let whose = format!("process {}", member.life);
             self.audit.same_rows(&member.shown, &whose)?;

@@ -133,6 +133,7 @@ impl World<'_> {
             return;
         };
         let life = member.life;
+        self.trace.machine = Some(machine);
         self.stats.crashes += 1;
         self.audit.ledger.strike(Strike::Killed);
         for call in self.calls.values_mut().filter(|it| it.process == life) {

@@ -423,7 +423,9 @@ impl World<'_> {
             Role::Follower => first.host.leader(ParticipantId::Payment)?,
         };
         let member = cluster.members().find(|it| it.host_id == to)?;
-        Some(member.life)
+        let life = member.life;
+        self.is_at(life);
+        Some(life)
     }
 
     pub(crate) fn report_to(&mut self, life: u32, order_id: OrderId, outcome: &GatewayOutcome) {

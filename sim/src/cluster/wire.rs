@@ -7,11 +7,12 @@
 use std::rc::Rc;
 
 use a4co_core::ids::ParticipantId;
+use a4co_core::record::Record;
 use a4co_core::replicated::{
     AppendAnswer, AppendId, LeaseAnswer, ReadAnswer, ReplicaInput, StreamSequence,
 };
 
-use super::entries::Stored;
+use super::entries::{Entries, Stored};
 use super::service::BUCKET;
 use super::{ClusterEvent, Item};
 use crate::rng::{Rng, Stream};
@@ -293,6 +294,17 @@ impl World<'_> {
             .on_stored(journal, at, &bytes, audit, gateway);
         let hash = describe::hash(&bytes);
         let names = [(at << 2) | number, hash];
+        let said = |record: &Record| {
+            let events = describe::events(record);
+            format!("message {at} of the {journal} journal, by process {life}: {events}")
+        };
+        if stored.is_err() && self.trace.lines.is_some() {
+            // Whoever looks at the run is shown what failed.
+            if let Some(record) = Entries::read(journal, &bytes, &self.audit) {
+                self.aside(Node::Journal, "durable", None, || said(&record));
+                self.trace.add(|line| detail::add_record(line, &record));
+            }
+        }
         match stored? {
             Stored::Claim(epoch) => {
                 self.stats.claims += 1;
@@ -301,11 +313,12 @@ impl World<'_> {
                 });
             }
             Stored::Record(record) => {
-                self.note(Node::Journal, "durable", names, || {
-                    let events = describe::events(&record);
-                    format!("message {at} of the {journal} journal, by process {life}: {events}")
-                });
+                self.note(Node::Journal, "durable", names, || said(&record));
                 self.trace.add(|line| detail::add_record(line, &record));
+                if let Some(cluster) = self.cluster.as_deref() {
+                    let rows = cluster.entries.rows_of(journal, at);
+                    self.trace.add(|line| detail::add_rows(line, rows));
+                }
             }
         }
         Ok(())

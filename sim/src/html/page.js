@@ -3,9 +3,15 @@
 // those in sight exist.
 const D = JSON.parse(document.getElementById('data').textContent);
 const $ = id => document.getElementById(id);
-const LANES = ['clients', 'engine', 'journal', 'store', 'gateway', 'faults'];
-const H = 24, GAP = 46, LEFT = 90, X = lane => 24 + lane * GAP;
-const HOME = {client: 0, operator: 0, net: 1, engine: 1, journal: 2, service: 2, store: 3, gateway: 4, disk: 2, clock: 5, fault: 5, checker: 5};
+// One lane a machine in a cluster, whose store is its own; else engine and store have one each.
+const M = D.machines, MACHINES = Array.from({length: M}, (_, n) => 'machine ' + n);
+const LANES = ['clients', ...(M ? [...MACHINES, 'journals'] : ['engine', 'journal', 'store']), 'gateway', 'faults'];
+const CLIENTS = 0, JOURNAL = M ? M + 1 : 2, GATEWAY = M ? M + 2 : 4, FAULTS = GATEWAY + 1;
+const H = 24, GAP = M ? 62 : 46, LEFT = 90, X = lane => 24 + lane * GAP;
+/** The lane of the engine that a line is about; none where no machine is named. */
+const engine = l => M ? (l.machine === null ? null : 1 + l.machine) : 1;
+const store = l => M ? engine(l) : 3;
+const home = l => ({client: CLIENTS, operator: CLIENTS, net: engine(l), engine: engine(l), journal: JOURNAL, service: JOURNAL, store: store(l), gateway: GATEWAY, disk: JOURNAL}[l.node] ?? FAULTS);
 const short = id => id.slice(0, 8);
 const ENDED = /COMPLETED|COMPENSATED|FAILED/;
 /** A line's text as a row has room for it: an id by its first digits, and not that of the one order shown. */
@@ -24,40 +30,45 @@ const el = (tag, cls, text) => {
 };
 /** From lane to lane, and whether it is lost on the way. */
 function arrow(l) {
-  const k = l.node + ' ' + l.what;
+  const k = l.node + ' ' + l.what, own = engine(l);
   const lost = l.what === 'loses' || l.what === 'refused';
+  const go = (from, to, isLost = false) => {
+    // Where one end is not known, it is a dot at the other.
+    if (from === null || to === null) return [from ?? to ?? FAULTS, from ?? to ?? FAULTS, isLost];
+    return [from, to, isLost];
+  };
   if (l.node === 'net') {
-    if (/^the gateway's answer/.test(l.text) || l.what === 'answers' || l.what === 'webhook') return [4, 1, lost];
-    if (/^call/.test(l.text)) return [1, 4, lost];
-    if (/^the reply/.test(l.text)) return [1, 0, lost];
-    return [0, 1, lost];
+    if (/^the gateway's answer/.test(l.text) || l.what === 'answers' || l.what === 'webhook') return go(GATEWAY, own, lost);
+    if (/^call/.test(l.text)) return go(own, GATEWAY, lost);
+    if (/^the reply/.test(l.text)) return go(own, CLIENTS, lost);
+    return go(CLIENTS, own, lost);
   }
-  if (k === 'client asks' || k === 'operator asks') return [0, 1, false];
-  if (k === 'client told') return [1, 0, false];
-  if (k === 'engine replies') return [1, 0, false];
-  if (k === 'engine calls') return [1, 4, false];
-  if (k === 'journal durable') return [1, 2, false];
-  if (k === 'store fetches') return [3, 1, false];
-  if (l.node === 'store') return [2, 3, false];
-  if (k === 'gateway reports') return [4, 1, !/heard: true/.test(l.text)];
-  if (k === 'fault dies' || k === 'clock timer') return [5, 1, false];
-  const home = HOME[l.node] ?? 5;
-  return [home, home, false];
+  if (k === 'client asks' || k === 'operator asks') return go(CLIENTS, own);
+  if (k === 'client told' || k === 'engine replies' || k === 'engine refuses' || k === 'client reads') return go(own, CLIENTS);
+  if (k === 'engine calls') return go(own, GATEWAY);
+  if (k === 'journal durable' || l.node === 'service') return go(own, JOURNAL);
+  if (k === 'store fetches') return go(store(l), own);
+  if (l.node === 'store') return go(M ? own : JOURNAL, store(l));
+  if (k === 'gateway reports') return go(GATEWAY, own, !/heard: true/.test(l.text));
+  if (k === 'fault dies' || k === 'clock timer') return go(FAULTS, own);
+  return go(home(l), home(l));
 }
 // What has changed, and bands, from the first line to the last.
 let band = {};
+const dead = new Set();
 const stands = new Map();
 for (const l of D.lines) {
   for (const c of l.changes) { const id = c.kind + c.id; c.isNew = stands.get(id) !== c.state; stands.set(id, c.state); }
   const k = l.node + ' ' + l.what;
-  if (k === 'fault dies') band.down = true;
-  if (k === 'engine starts') delete band.down;
+  if (k === 'fault dies') dead.add(l.machine ?? 0);
+  if (k === 'engine starts') dead.delete(l.machine ?? 0);
+  l.dead = [...dead];
   if (/Outage/.test(l.text) && l.node === 'fault') band.outage = l.at_us + outageUs(l.text);
   if (band.outage && l.at_us > band.outage) delete band.outage;
   if (/DiskFull|FullDisk/.test(l.text) && l.node === 'fault') band.full = true;
   if (k === 'disk has room') delete band.full;
-  if (k === 'fault end') band = {healed: true, ...(band.down && {down: true})};
-  l.band = band.down ? 'down' : band.full ? 'full' : band.outage ? 'outage' : band.healed ? 'healed' : '';
+  if (k === 'fault end') band = {healed: true};
+  l.band = dead.size && dead.size === (M || 1) ? 'down' : band.full ? 'full' : band.outage ? 'outage' : band.healed ? 'healed' : '';
 }
 function outageUs(text) { const m = /(?:lasts|last|for|ms)[a-z_]*: (\d+)/.exec(text); return m ? m[1] * 1000 : 0; }
 const failure = D.failure;
@@ -87,9 +98,10 @@ function filter() {
 const NS = 'http' + '://www.w3.org/2000/svg';
 function picture(l) {
   const svg = document.createElementNS(NS, 'svg');
-  svg.setAttribute('width', X(5) + 28); svg.setAttribute('height', H);
+  svg.setAttribute('width', X(FAULTS) + 28); svg.setAttribute('height', H);
   const add = (tag, of) => { const it = document.createElementNS(NS, tag); for (const k in of) it.setAttribute(k, of[k]); svg.append(it); };
-  LANES.forEach((_, n) => add('line', {x1: X(n), x2: X(n), y1: 0, y2: H, stroke: 'var(--lane)'}));
+  // A machine without a process has a broken lane.
+  LANES.forEach((_, n) => add('line', {x1: X(n), x2: X(n), y1: 0, y2: H, stroke: 'var(--lane)', ...(M && l.dead.includes(n - 1) && {'stroke-dasharray': '2 6', stroke: 'var(--bad)'})}));
   const [from, to, lost] = arrow(l), colour = l.bad || lost ? 'var(--bad)' : 'var(--arrow)';
   if (from === to) { add('circle', {cx: X(from), cy: 12, r: 4, fill: colour}); return svg; }
   const s = Math.sign(to - from), end = lost ? (X(from) + X(to)) / 2 : X(to);

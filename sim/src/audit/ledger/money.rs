@@ -242,7 +242,13 @@ impl Ledger {
         if holds {
             return Ok(());
         }
-        let why = format!("{needs:?} is not so: {case:?}; at the gateway {charge:?}, {books:?}");
+        let why = format!(
+            "{needs:?} is not so. The ledger has: {}; the gateway: {charge:?}, {} captured, {} \
+             given back",
+            case.in_words(),
+            books.captured.minor(),
+            books.refunded.minor()
+        );
         Err(wrong("model_causes", order_id, why))
     }
 
@@ -305,7 +311,13 @@ impl Ledger {
                 return Err(wrong("model_money", *order_id, "a charge is left open"));
             }
             if net != expected {
-                let why = format!("{net} kept, should be {expected}: {case:?}, {books:?}");
+                let why = format!(
+                    "{net} kept, should be {expected}. The ledger has: {}; the gateway: {} \
+                     captured, {} given back",
+                    case.in_words(),
+                    books.captured.minor(),
+                    books.refunded.minor()
+                );
                 return Err(wrong("model_money", *order_id, why));
             }
         }
