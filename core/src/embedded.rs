@@ -21,7 +21,6 @@ use crate::engine::{Engine, EngineOutput, Upstream};
 use crate::gateway::{GatewayCall, GatewayOperation, GatewayOutcome};
 use crate::ids::{OrderId, ParticipantId, Sequence};
 use crate::inventory::InventoryParticipant;
-use crate::limits::RECORD_BYTES_SOFT_MAX;
 use crate::order::OrderParticipant;
 use crate::payment::PaymentParticipant;
 use crate::planted::planted;
@@ -230,14 +229,16 @@ impl EmbeddedHost {
     /// Would this record rather be committed before more inputs come?
     #[must_use]
     pub const fn is_saturated(&self) -> bool {
-        let open =
-            self.order.frame_bytes() + self.inventory.frame_bytes() + self.payment.frame_bytes();
-        open >= RECORD_BYTES_SOFT_MAX
+        self.order.is_full() || self.inventory.is_full() || self.payment.is_full()
     }
 
-    /// When [`HostInput::Time`] is wanted next.
+    /// When [`HostInput::Time`] is wanted next; not before a commit, where the record
+    /// [is saturated](Self::is_saturated).
     #[must_use]
     pub fn wake_at(&self) -> Option<Timestamp> {
+        if self.is_saturated() {
+            return None;
+        }
         [
             self.order.wake_at(),
             self.inventory.wake_at(),

@@ -187,6 +187,12 @@ impl<P: Participant> Engine<P> {
         self.encoded.len()
     }
 
+    /// Would what was decided rather be committed before more inputs come?
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.encoded.len() >= self.settings.frame_bytes_soft_max
+    }
+
     /// Gateway calls under way.
     #[must_use]
     pub fn calls_under_way(&self) -> usize {
@@ -341,6 +347,9 @@ impl<P: Participant> Engine<P> {
     pub fn time(&mut self, now: Timestamp) {
         self.observe(now);
         for _ in 0..DEADLINES_PER_INPUT_MAX {
+            if self.is_full() {
+                break;
+            }
             let Some(order_id) = self.deadlines.pop_due(self.now) else {
                 break;
             };

@@ -69,12 +69,9 @@ pub const STOCK_UNITS_MAX: u64 = 1_000_000_000_000;
 /// not have to hold them all.
 pub const DEADLINES_PER_INPUT_MAX: usize = 1_024;
 
-/// Bytes that an embedded host lets one record grow to before it commits it. A single
-/// input may pass this by what it decides, at most [`ORDER_ENCODED_BYTES_MAX`] a participant.
-pub const RECORD_BYTES_SOFT_MAX: usize = 1024 * 1024;
-
-/// Bytes that a replicated host lets one frame's events grow to before it appends them. A
-/// single input may pass this by what it decides, and still has to fit into a message.
+/// Bytes that a participant lets what it has decided grow to before it is committed: as a
+/// message of its own, or with the two others' as one record of the log. A single input may
+/// pass this by what it decides, and still has to fit.
 pub const FRAME_BYTES_SOFT_MAX: usize = 512 * 1024;
 
 /// Bytes that one message of a journal's stream may have: the default of a NATS server.

@@ -3,6 +3,7 @@
 //! Settings are read once at start. Every deadline that they lead to is written
 //! into an event, so that replaying a journal never depends on today's settings.
 
+use crate::limits::FRAME_BYTES_SOFT_MAX;
 use crate::time::Millis;
 
 /// Timers, retry policy and bounds of the three participants.
@@ -26,6 +27,9 @@ pub struct Settings {
     pub charge_attempts: u32,
     /// Orders that may be active at once; further ones are refused as overloaded.
     pub max_active_orders: usize,
+    /// Bytes that a participant lets what it has decided grow to before it is committed. A
+    /// single input may pass this by what it decides.
+    pub frame_bytes_soft_max: usize,
 }
 
 impl Default for Settings {
@@ -40,6 +44,7 @@ impl Default for Settings {
             park_after_attempts: 8,
             charge_attempts: 3,
             max_active_orders: 1_000_000,
+            frame_bytes_soft_max: FRAME_BYTES_SOFT_MAX,
         }
     }
 }
@@ -90,6 +95,7 @@ impl Settings {
             ("park_after_attempts", u64::from(self.park_after_attempts)),
             ("charge_attempts", u64::from(self.charge_attempts)),
             ("max_active_orders", self.max_active_orders as u64),
+            ("frame_bytes_soft_max", self.frame_bytes_soft_max as u64),
         ];
         if let Some((name, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return Err(SettingsError::Zero { name });

@@ -542,3 +542,63 @@ fn a_snapshot_keeps_time_from_going_back() {
     world.create(2, 1, false).result.unwrap();
     assert!(world.order(2).created_at >= before);
 }
+
+#[test]
+fn timers_that_are_due_together_wait_for_a_commit_once_a_record_is_full() {
+    let mut world = World::new();
+    let settings = Settings {
+        frame_bytes_soft_max: 256,
+        ..Settings::default()
+    };
+    world.stock("sku-1", 1_000);
+    for id in 1..=100 {
+        world.create(id, 1, false).result.unwrap();
+    }
+    // The disk is slow from here on: nothing is committed.
+    world.settings = settings;
+    world.restart();
+    let uncommitted = world.log.len();
+    world.now = world.now.saturating_add(world.settings.saga_timeout_ms);
+    for _ in 0..200 {
+        world.host.handle_input(world.now, HostInput::Time);
+    }
+    assert!(world.host.is_saturated());
+    assert_eq!(world.host.wake_at(), None, "nothing is due before a commit");
+    let decided = world.host.order().frame().len();
+    assert!((1..30).contains(&decided), "{decided} events of orders");
+    // With the disk back, all of them end, in records that are small.
+    world.drive();
+    while world.host.wake_at().is_some_and(|at| at <= world.now) {
+        world.host.handle_input(world.now, HostInput::Time);
+        world.drive();
+    }
+    for id in 1..=100 {
+        assert_eq!(world.order(id).saga, SagaState::Compensating, "order {id}");
+    }
+    let longest = world.log[uncommitted..].iter().map(Vec::len).max().unwrap();
+    assert!(longest < 4_096, "{longest} bytes");
+}
+
+#[test]
+fn a_charge_that_never_arrives_is_tried_ever_more_seldom() {
+    let mut world = World::new();
+    world.create(1, 1, false).result.unwrap();
+    let mut calls = 0;
+    let first = world.now;
+    while world.order(1).saga == SagaState::PaymentProcessing {
+        if let Some(call) = world.calls.front() {
+            let outcome = match call.operation {
+                GatewayOperation::Charge => unknown(),
+                _ => GatewayOutcome::NotFound,
+            };
+            world.answer_gateway(outcome);
+            calls += 1;
+        }
+        let next = world.host.wake_at().expect("something is owed");
+        world.pass(next.saturating_since(world.now));
+        if calls > 1_000 || world.now.saturating_since(first) >= world.settings.payment_timeout_ms {
+            break;
+        }
+    }
+    assert!((20..80).contains(&calls), "{calls} calls in two minutes");
+}

@@ -184,6 +184,8 @@ impl Knobs {
             park_after_attempts: self.park_after_attempts,
             charge_attempts: self.charge_attempts,
             max_active_orders: usize::try_from(self.max_active_orders).unwrap_or(usize::MAX),
+            // So small that it is reached, and what is decided fits into a segment.
+            frame_bytes_soft_max: usize::try_from(self.segment_bytes / 16).unwrap_or(usize::MAX),
         }
     }
 }

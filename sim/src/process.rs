@@ -211,16 +211,22 @@ impl World<'_> {
         }
         self.take_outputs()?;
         self.rearm();
+        self.drive_on();
+        Ok(())
+    }
+
+    /// Sees to it that the driver takes what is left, as soon as there is room for it.
+    fn drive_on(&mut self) {
         let linger_us = self.plan.knobs.linger_us;
         let number = self.processes;
         if let Some(process) = &mut self.process
             && !process.inbox.is_empty()
             && !process.drives
+            && !process.host.is_saturated()
         {
             process.drives = true;
             self.schedule(linger_us, Event::Drive { process: number });
         }
-        Ok(())
     }
 
     fn disk_has_room(&self) -> bool {
@@ -340,6 +346,7 @@ impl World<'_> {
         self.check_state("the engine")?;
         self.tend_log()?;
         self.rearm();
+        self.drive_on();
         Ok(())
     }
 

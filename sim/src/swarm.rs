@@ -20,17 +20,17 @@ pub fn plan(seed: u64) -> Plan {
     let orders_most = if rng.chance(150) { 60 } else { 16 };
     let orders = rng.between(3, orders_most);
     let products = rng.between(1, 6);
-    // A gateway that is out for minutes, tried every millisecond, is a long run that shows
-    // nothing which a short one does not.
-    let shortest_ms = knobs.heal_at_ms / 2_000;
-    knobs.retry_cap_ms = knobs.retry_cap_ms.max(shortest_ms);
-    knobs.parked_retry_ms = knobs.parked_retry_ms.max(shortest_ms);
     if orders <= 8 {
         // Small ones, so that whole segments are let go; a record has to fit all the same.
         knobs.segment_bytes = 16_384;
     }
     let faults_until_ms = rng.pick(&[5_000, 60_000, 400_000]);
     knobs.heal_at_ms = rng.between(2_000, faults_until_ms);
+    // A gateway that is out for minutes, tried every millisecond, is a long run that shows
+    // nothing which a short one does not.
+    let shortest_ms = knobs.heal_at_ms / 2_000;
+    knobs.retry_cap_ms = knobs.retry_cap_ms.max(shortest_ms);
+    knobs.parked_retry_ms = knobs.parked_retry_ms.max(shortest_ms);
     if rng.chance(150) {
         knobs.max_active_orders = u32::try_from(rng.between(1, 4)).unwrap_or(1);
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use a4co_core::command::{Reply, RequestId};
 use a4co_core::embedded::{EmbeddedHost, HostInput, HostOutput};
 use a4co_core::gateway::GatewayCall;
-use a4co_core::limits::RECORD_BYTES_SOFT_MAX;
+use a4co_core::limits::FRAME_BYTES_SOFT_MAX;
 use a4co_core::row::{Answer, Row, RowKey};
 use a4co_core::time::Millis;
 use tokio::sync::{mpsc, oneshot};
@@ -20,7 +20,7 @@ use crate::watch::Watches;
 
 /// Bytes that the log must have room for, whatever the disk does, before new commands
 /// are taken: what is under way needs room to end.
-pub const ROOM_BYTES: usize = 2 * RECORD_BYTES_SOFT_MAX;
+pub const ROOM_BYTES: usize = 4 * FRAME_BYTES_SOFT_MAX;
 
 /// How long to wait before a record that found no room is tried again.
 const FULL_RETRY: Millis = Millis::new(100);

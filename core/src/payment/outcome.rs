@@ -241,7 +241,8 @@ fn try_again(
             GatewayOperation::Charge,
             GatewayOutcome::Pending | GatewayOutcome::ActionRequired { .. },
         ) => tried.max(settings.charge_attempts),
-        // It never arrived: charge again, under the same key.
+        // It never arrived: charge again, under the same key. Rounds of this come ever more
+        // seldom, as each waits for a part of the time that all before it took.
         (GatewayOperation::Query, GatewayOutcome::NotFound) => 0,
         _ => tried,
     };
@@ -259,6 +260,10 @@ fn try_again(
         crate::time::Millis::MAX
     } else if parked {
         settings.parked_retry_ms
+    } else if attempts == 0 {
+        let so_far = now.saturating_since(payment.created_at).get();
+        let seldom = (so_far / 4).min(settings.retry_cap_ms.get());
+        wait_ms(settings, order_id, tried).max(crate::time::Millis::new(seldom))
     } else {
         wait_ms(settings, order_id, tried)
     };

@@ -29,7 +29,7 @@ use crate::decider::Participant;
 use crate::engine::{Engine, EngineOutput};
 use crate::gateway::{GatewayOperation, GatewayOutcome};
 use crate::ids::{OrderId, ParticipantId};
-use crate::limits::{FRAME_BYTES_SOFT_MAX, GATEWAY_REPORTS_DEFERRED_MAX};
+use crate::limits::GATEWAY_REPORTS_DEFERRED_MAX;
 use crate::planted::planted;
 use crate::record::{Cursors, Part};
 use crate::rejection::Rejection;
@@ -176,7 +176,7 @@ impl<P: Participant> Replica<P> {
     /// Would it rather append before more inputs come?
     #[must_use]
     pub const fn is_saturated(&self) -> bool {
-        self.engine.frame_bytes() >= FRAME_BYTES_SOFT_MAX
+        self.engine.is_full()
     }
 
     /// The first message that it wants of a journal's tail; `None`: none now.

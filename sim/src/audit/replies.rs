@@ -279,6 +279,8 @@ impl Audit {
     ) -> Checked {
         let is_lie = match (asked, rejection) {
             (_, Rejection::JournalFull) => false,
+            // A leader whose frame is full takes nothing until it is appended.
+            (_, Rejection::Overloaded) if self.is_of_cluster => false,
             // A retry is answered like the first time, whatever the load.
             (Asked::Create(..), Rejection::Overloaded) => was_known,
             (Asked::Create(order_id, body), Rejection::IdempotencyKeyReused) => self
