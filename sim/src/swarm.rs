@@ -27,8 +27,9 @@ pub fn plan(seed: u64) -> Plan {
     let faults_until_ms = rng.pick(&[5_000, 60_000, 400_000]);
     knobs.heal_at_ms = rng.between(2_000, faults_until_ms);
     // A gateway that is out for minutes, tried every millisecond, is a long run that shows
-    // nothing which a short one does not.
-    let shortest_ms = knobs.heal_at_ms / 2_000;
+    // nothing which a short one does not. So is a deadline that a clock put off by hours.
+    let jumps_ms = if knobs.raw_clock { 2 * 3_600_000 } else { 0 };
+    let shortest_ms = (knobs.heal_at_ms + jumps_ms) / 2_000;
     knobs.retry_cap_ms = knobs.retry_cap_ms.max(shortest_ms);
     knobs.parked_retry_ms = knobs.parked_retry_ms.max(shortest_ms);
     if rng.chance(150) {
