@@ -26,12 +26,6 @@ pub fn plan(seed: u64) -> Plan {
     }
     let faults_until_ms = rng.pick(&[5_000, 60_000, 400_000]);
     knobs.heal_at_ms = rng.between(2_000, faults_until_ms);
-    // A gateway that is out for minutes, tried every millisecond, is a long run that shows
-    // nothing which a short one does not. So is a deadline that a clock put off by hours.
-    let jumps_ms = if knobs.raw_clock { 2 * 3_600_000 } else { 0 };
-    let shortest_ms = (knobs.heal_at_ms + jumps_ms) / 2_000;
-    knobs.retry_cap_ms = knobs.retry_cap_ms.max(shortest_ms);
-    knobs.parked_retry_ms = knobs.parked_retry_ms.max(shortest_ms);
     if rng.chance(150) {
         knobs.max_active_orders = u32::try_from(rng.between(1, 4)).unwrap_or(1);
     }
@@ -44,6 +38,7 @@ pub fn plan(seed: u64) -> Plan {
         give_back_in_parts(&mut knobs, &mut actions, &mut rng);
     }
     let faults = faults(&knobs);
+    try_seldom(&mut knobs, &faults);
     let mut stocks = Rng::fork(seed, Stream::Actions, &[1]);
     let most = stocks.pick(&[3, 30, 1000]);
     Plan {
@@ -57,6 +52,18 @@ pub fn plan(seed: u64) -> Plan {
         actions,
         faults,
     }
+}
+
+/// A gateway that is out for minutes, tried every millisecond, is a long run that shows nothing
+/// which a short one does not. So is a deadline that a clock put off by hours.
+fn try_seldom(knobs: &mut Knobs, faults: &[Fault]) {
+    let put_off_ms = faults.iter().map(|fault| match fault.breaks {
+        Breaks::ClockJump { by_ms } if by_ms < 0 => by_ms.unsigned_abs(),
+        _ => 0,
+    });
+    let shortest_ms = (knobs.heal_at_ms + put_off_ms.sum::<u64>()) / 2_000;
+    knobs.retry_cap_ms = knobs.retry_cap_ms.max(shortest_ms);
+    knobs.parked_retry_ms = knobs.parked_retry_ms.max(shortest_ms);
 }
 
 /// Off in one half of all runs, else up to this strong.
