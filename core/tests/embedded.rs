@@ -1,162 +1,43 @@
-//! The embedded host end to end, without I/O: a list of records stands for the log, a
-//! map for the store, and a gateway that answers as it is told.
+//! The embedded host end to end, without I/O.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::{BTreeMap, VecDeque};
+mod common;
+
 use std::sync::Arc;
 
-use a4co_core::command::{Command, Reply, RequestId};
+use a4co_core::command::{Command, RequestId};
 use a4co_core::decider::Idempotency;
 use a4co_core::embedded::{EmbeddedHost, HostInput, HostOutput};
-use a4co_core::gateway::{GatewayCall, GatewayOperation, GatewayOutcome};
+use a4co_core::gateway::{GatewayOperation, GatewayOutcome};
 use a4co_core::ids::{
-    CustomerId, Fingerprint, GatewayReference, IdempotencyKey, OrderId, ParticipantId, ProductId,
+    CustomerId, Fingerprint, GatewayReference, IdempotencyKey, ParticipantId, ProductId,
 };
-use a4co_core::inventory::{InventoryCommand, ReservationStatus};
+use a4co_core::inventory::ReservationStatus;
 use a4co_core::money::{Amount, Currency};
 use a4co_core::order::{
-    CreateOrder, Line, NewOrder, Order, OrderCommand, OrderStatus, SagaState, SandboxHints,
+    CreateOrder, Line, NewOrder, OrderCommand, OrderStatus, SagaState, SandboxHints,
 };
 use a4co_core::payment::{PaymentCommand, PaymentStatus};
-use a4co_core::record::{self, Record};
+use a4co_core::record;
 use a4co_core::rejection::Rejection;
 use a4co_core::row::{Answer, Row, RowKey};
 use a4co_core::settings::Settings;
 use a4co_core::time::{Millis, Timestamp};
-
-struct World {
-    host: EmbeddedHost,
-    settings: Settings,
-    now: Timestamp,
-    log: Vec<Vec<u8>>,
-    rows: BTreeMap<RowKey, Row>,
-    replies: BTreeMap<u64, Reply>,
-    calls: VecDeque<GatewayCall>,
-    requests: u64,
-}
-
-impl World {
-    fn new() -> Self {
-        let settings = Settings::default();
-        let mut world = Self {
-            host: EmbeddedHost::new(&settings),
-            settings,
-            now: Timestamp::from_unix_ms(1_000_000),
-            log: Vec::new(),
-            rows: BTreeMap::new(),
-            replies: BTreeMap::new(),
-            calls: VecDeque::new(),
-            requests: 0,
-        };
-        world.host.start(world.now);
-        world.stock("sku-1", 10);
-        world
-    }
-
-    fn drive(&mut self) {
-        while let Some(output) = self.host.poll_output() {
-            match output {
-                HostOutput::Commit(bytes) => {
-                    self.log.push(bytes);
-                    self.host.handle_input(self.now, HostInput::Committed);
-                }
-                HostOutput::Publish(rows) => {
-                    self.rows
-                        .extend(rows.into_iter().map(|row| (row.key(), row)));
-                }
-                HostOutput::Reply { request, reply } => {
-                    self.replies.insert(request.0, reply);
-                }
-                HostOutput::CallGateway(call) => self.calls.push_back(call),
-                HostOutput::Fetch(key) => {
-                    let row = self.rows.get(&key).cloned();
-                    self.host
-                        .handle_input(self.now, HostInput::Fetched { key, row });
-                }
-            }
-        }
-    }
-
-    fn ask(&mut self, command: Command) -> Reply {
-        self.requests += 1;
-        let request = RequestId(self.requests);
-        self.host
-            .handle_input(self.now, HostInput::Command { request, command });
-        self.drive();
-        self.replies
-            .remove(&self.requests)
-            .expect("every command is answered")
-    }
-
-    fn answer_gateway(&mut self, outcome: GatewayOutcome) -> GatewayOperation {
-        let call = self.calls.pop_front().expect("a call is owed");
-        self.host.handle_input(
-            self.now,
-            HostInput::Gateway {
-                order_id: call.order_id,
-                operation: Some(call.operation),
-                outcome,
-            },
-        );
-        self.drive();
-        call.operation
-    }
-
-    fn pass(&mut self, length: Millis) {
-        self.now = self.now.saturating_add(length);
-        self.host.handle_input(self.now, HostInput::Time);
-        self.drive();
-    }
-
-    fn stock(&mut self, product: &str, on_hand: u64) {
-        let reply = self.ask(Command::Inventory(InventoryCommand::Define {
-            product_id: ProductId::parse(product).unwrap(),
-            name: None,
-            price: None,
-            on_hand: Some(on_hand),
-        }));
-        assert!(reply.result.is_ok());
-    }
-
-    fn create(&mut self, id: u8, quantity: u32, may_exist: bool) -> Reply {
-        self.ask(create(id, quantity, may_exist))
-    }
-
-    fn order(&self, id: u8) -> &Order {
-        match &self.rows[&RowKey::Order(order_id(id))] {
-            Row::Order(order) => order,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn product(&self) -> (u64, u64, u64) {
-        match &self.rows[&RowKey::Product(ProductId::parse("sku-1").unwrap())] {
-            Row::Product(product) => (product.on_hand, product.reserved, product.sold),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    /// A process that died is another host, built from the log alone.
-    fn restart(&mut self) {
-        let mut host = EmbeddedHost::new(&self.settings);
-        let mut rows = BTreeMap::new();
-        for bytes in &self.log {
-            let record: Record = record::decode(bytes).unwrap();
-            let changed = host.replay(&record, true).unwrap();
-            rows.extend(changed.into_iter().map(|row| (row.key(), row)));
-        }
-        assert_eq!(rows, self.rows, "the rows follow from the log alone");
-        self.calls.clear();
-        self.host = host;
-        self.host.start(self.now);
-        self.drive();
-    }
-}
+use common::world::World;
+use common::{order_id, product_id};
 
 /// The commit that is asked for, which the test answers when it likes.
 fn commit(world: &mut World) -> Vec<u8> {
     match world.host.poll_output() {
         Some(HostOutput::Commit(bytes)) => bytes,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// On hand, reserved, sold.
+fn product(world: &World) -> (u64, u64, u64) {
+    match &world.rows[&RowKey::Product(product_id("sku-1"))] {
+        Row::Product(product) => (product.on_hand, product.reserved, product.sold),
         other => panic!("{other:?}"),
     }
 }
@@ -170,10 +51,6 @@ fn refund(amount: i64, key: Option<&str>) -> Command {
             fingerprint: Fingerprint::of(&amount.to_le_bytes()),
         }),
     })
-}
-
-fn order_id(id: u8) -> OrderId {
-    OrderId::from_bytes([id; 16])
 }
 
 fn create(id: u8, quantity: u32, may_exist: bool) -> Command {
@@ -216,7 +93,7 @@ fn unknown() -> GatewayOutcome {
 fn an_order_completes_in_two_commits_and_leaves_memory() {
     let mut world = World::new();
     let before = world.log.len();
-    let reply = world.create(1, 3, false);
+    let reply = world.ask(create(1, 3, false));
     let Ok(Answer::Order(order)) = reply.result else {
         panic!("{reply:?}")
     };
@@ -225,10 +102,10 @@ fn an_order_completes_in_two_commits_and_leaves_memory() {
         (OrderStatus::Pending, SagaState::Started)
     );
     assert_eq!(world.order(1).saga, SagaState::PaymentProcessing);
-    assert_eq!(world.product(), (10, 3, 0));
+    assert_eq!(product(&world), (10, 3, 0));
     assert_eq!(world.answer_gateway(paid()), GatewayOperation::Charge);
     assert_eq!(world.order(1).status, OrderStatus::Confirmed);
-    assert_eq!(world.product(), (7, 0, 3));
+    assert_eq!(product(&world), (7, 0, 3));
     assert_eq!(
         world.log.len() - before,
         2,
@@ -282,7 +159,7 @@ fn nothing_leaves_before_its_record_is_durable() {
 #[test]
 fn a_decline_gives_the_stock_back() {
     let mut world = World::new();
-    world.create(1, 3, false).result.unwrap();
+    world.ask(create(1, 3, false)).result.unwrap();
     world.answer_gateway(GatewayOutcome::Rejected {
         code: Arc::from("card_declined"),
     });
@@ -295,13 +172,13 @@ fn a_decline_gives_the_stock_back() {
         order.cancel_reason.as_ref().unwrap().to_string(),
         "payment failed: card_declined"
     );
-    assert_eq!(world.product(), (10, 0, 0));
+    assert_eq!(product(&world), (10, 0, 0));
 }
 
 #[test]
 fn a_restart_owes_the_same_call() {
     let mut world = World::new();
-    world.create(1, 3, false).result.unwrap();
+    world.ask(create(1, 3, false)).result.unwrap();
     let owed = world.calls.clone();
     world.restart();
     assert_eq!(world.calls, owed);
@@ -317,7 +194,7 @@ fn a_restart_owes_the_same_call() {
 #[test]
 fn a_success_after_the_order_was_undone_is_refunded() {
     let mut world = World::new();
-    world.create(1, 3, false).result.unwrap();
+    world.ask(create(1, 3, false)).result.unwrap();
     let cancel = Command::Order(OrderCommand::Cancel {
         order_id: order_id(1),
         reason: Arc::from("changed my mind"),
@@ -333,7 +210,7 @@ fn a_success_after_the_order_was_undone_is_refunded() {
         GatewayOperation::Refund { number: 1 }
     );
     assert_eq!(world.order(1).saga, SagaState::Compensated);
-    assert_eq!(world.product(), (10, 0, 0));
+    assert_eq!(product(&world), (10, 0, 0));
     let again = world.ask(cancel);
     assert!(again.result.is_ok(), "cancelling what is cancelled is fine");
     world.restart();
@@ -342,17 +219,17 @@ fn a_success_after_the_order_was_undone_is_refunded() {
 #[test]
 fn the_same_id_is_the_same_order_also_after_it_left_memory() {
     let mut world = World::new();
-    assert!(!world.create(1, 3, true).replayed);
+    assert!(!world.ask(create(1, 3, true)).replayed);
     world.answer_gateway(paid());
     world.restart();
-    let again = world.create(1, 3, true);
+    let again = world.ask(create(1, 3, true));
     assert!(again.replayed);
     let Ok(Answer::Order(order)) = again.result else {
         panic!("{again:?}")
     };
     assert_eq!(order.status, OrderStatus::Confirmed);
     assert_eq!(order.as_created().status, OrderStatus::Pending);
-    let other = world.create(1, 4, true);
+    let other = world.ask(create(1, 4, true));
     assert_eq!(other.result, Err(Rejection::IdempotencyKeyReused));
     assert!(
         world.host.order().state().orders.is_empty(),
@@ -363,7 +240,7 @@ fn the_same_id_is_the_same_order_also_after_it_left_memory() {
 #[test]
 fn a_confirmed_order_is_refunded_after_it_left_memory() {
     let mut world = World::new();
-    world.create(1, 4, false).result.unwrap();
+    world.ask(create(1, 4, false)).result.unwrap();
     world.answer_gateway(paid());
     let refund = |amount| refund(amount, None);
     world.ask(refund(400)).result.unwrap();
@@ -396,7 +273,7 @@ fn an_expired_hold_undoes_the_order() {
         payment_timeout_ms: Millis::from_minutes(4),
         ..Settings::default()
     };
-    world.create(1, 3, false).result.unwrap();
+    world.ask(create(1, 3, false)).result.unwrap();
     world.pass(Millis::from_minutes(2));
     assert_eq!(
         world.order(1).saga,
@@ -424,22 +301,22 @@ fn an_expired_hold_undoes_the_order() {
 #[test]
 fn without_room_new_commands_are_refused_and_old_ones_go_on() {
     let mut world = World::new();
-    world.create(1, 3, false).result.unwrap();
+    world.ask(create(1, 3, false)).result.unwrap();
     world.host.handle_input(world.now, HostInput::Room(false));
     assert_eq!(
-        world.create(2, 1, false).result,
+        world.ask(create(2, 1, false)).result,
         Err(Rejection::JournalFull)
     );
     world.answer_gateway(paid());
     assert_eq!(world.order(1).status, OrderStatus::Confirmed);
     world.host.handle_input(world.now, HostInput::Room(true));
-    assert!(world.create(2, 1, false).result.is_ok());
+    assert!(world.ask(create(2, 1, false)).result.is_ok());
 }
 
 #[test]
 fn a_snapshot_with_the_records_after_it_is_the_same_host() {
     let mut world = World::new();
-    world.create(1, 3, false).result.unwrap();
+    world.ask(create(1, 3, false)).result.unwrap();
     let snapshot = world.host.snapshot().expect("all is durable");
     let taken_at = world.log.len();
     let bytes = record::encode(&snapshot);
@@ -458,7 +335,7 @@ fn a_snapshot_with_the_records_after_it_is_the_same_host() {
 #[test]
 fn a_refund_that_overtakes_the_commit_of_the_charge_survives_a_restart() {
     let mut world = World::new();
-    world.create(1, 4, false).result.unwrap();
+    world.ask(create(1, 4, false)).result.unwrap();
     let call = world.calls.pop_front().unwrap();
     let answer = HostInput::Gateway {
         order_id: call.order_id,
@@ -490,7 +367,7 @@ fn a_refund_that_overtakes_the_commit_of_the_charge_survives_a_restart() {
 #[test]
 fn a_look_up_that_is_out_of_date_does_not_refund_twice() {
     let mut world = World::new();
-    world.create(1, 4, false).result.unwrap();
+    world.ask(create(1, 4, false)).result.unwrap();
     world.answer_gateway(paid());
     let ask = |world: &mut World, request| {
         let command = HostInput::Command {
@@ -531,7 +408,7 @@ fn a_look_up_that_is_out_of_date_does_not_refund_twice() {
 #[test]
 fn a_snapshot_keeps_time_from_going_back() {
     let mut world = World::new();
-    world.create(1, 3, false).result.unwrap();
+    world.ask(create(1, 3, false)).result.unwrap();
     let snapshot = world.host.snapshot().unwrap();
     let before = world.order(1).updated_at;
     world.host = EmbeddedHost::from_snapshot(&world.settings, snapshot);
@@ -539,7 +416,7 @@ fn a_snapshot_keeps_time_from_going_back() {
     world.host.start(world.now);
     world.calls.clear();
     world.drive();
-    world.create(2, 1, false).result.unwrap();
+    world.ask(create(2, 1, false)).result.unwrap();
     assert!(world.order(2).created_at >= before);
 }
 

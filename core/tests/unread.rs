@@ -7,88 +7,39 @@
 
 mod common;
 
-use std::collections::BTreeMap;
-
-use a4co_core::command::{Command, RequestId};
-use a4co_core::embedded::{EmbeddedHost, HostInput, HostOutput};
+use a4co_core::command::Command;
+use a4co_core::embedded::{EmbeddedHost, HostInput};
 use a4co_core::gateway::{GatewayOperation, GatewayOutcome};
 use a4co_core::ids::ParticipantId;
-use a4co_core::inventory::InventoryCommand;
 use a4co_core::order::{OrderCommand, SagaState};
 use a4co_core::record::{self, Record, Snapshot};
-use a4co_core::row::{Row, RowKey};
+use a4co_core::row::RowKey;
 use a4co_core::settings::Settings;
-use a4co_core::time::Timestamp;
-use common::{create, new_order, order_id, product_id, reference};
+use common::world::World;
+use common::{create, new_order, order_id, reference};
 
-const NOW: Timestamp = Timestamp::from_unix_ms(1_000_000);
-
-struct World {
-    host: EmbeddedHost,
-    log: Vec<Vec<u8>>,
-    rows: BTreeMap<RowKey, Row>,
-    /// Looked up, and not answered yet.
-    fetches: Vec<RowKey>,
+/// The row comes at last, and the order goes on to its end.
+#[track_caller]
+fn goes_on(world: &mut World) {
+    let key = RowKey::Reservation(order_id(1));
+    assert_eq!(
+        world.fetches,
+        std::slice::from_ref(&key),
+        "the row is looked up"
+    );
+    let row = world.rows.get(&key).cloned();
+    assert!(row.is_some());
+    world.input(HostInput::Fetched { key, row });
+    assert_eq!(world.order(1).saga, SagaState::Completed);
+    assert_eq!(world.host.snapshot().unwrap().unread, []);
 }
 
-impl World {
-    fn of(host: EmbeddedHost) -> Self {
-        Self {
-            host,
-            log: Vec::new(),
-            rows: BTreeMap::new(),
-            fetches: Vec::new(),
-        }
-    }
-
-    fn input(&mut self, input: HostInput) {
-        self.host.handle_input(NOW, input);
-        self.drive();
-    }
-
-    fn drive(&mut self) {
-        while let Some(output) = self.host.poll_output() {
-            match output {
-                HostOutput::Commit(bytes) => {
-                    self.log.push(bytes);
-                    self.host.handle_input(NOW, HostInput::Committed);
-                }
-                HostOutput::Publish(rows) => {
-                    let keyed = rows.into_iter().map(|row| (row.key(), row));
-                    self.rows.extend(keyed);
-                }
-                HostOutput::Fetch(key @ RowKey::Reservation(_)) => self.fetches.push(key),
-                HostOutput::Fetch(key) => {
-                    let row = self.rows.get(&key).cloned();
-                    self.host.handle_input(NOW, HostInput::Fetched { key, row });
-                }
-                HostOutput::Reply { .. } | HostOutput::CallGateway(_) => {}
-            }
-        }
-    }
-
-    fn saga(&self) -> SagaState {
-        match &self.rows[&RowKey::Order(order_id(1))] {
-            Row::Order(order) => order.saga,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    /// The row comes at last, and the order goes on to its end.
-    #[track_caller]
-    fn goes_on(&mut self) {
-        let key = RowKey::Reservation(order_id(1));
-        assert_eq!(
-            self.fetches,
-            std::slice::from_ref(&key),
-            "the row is looked up"
-        );
-        let row = self.rows.get(&key).cloned();
-        assert!(row.is_some());
-        self.input(HostInput::Fetched { key, row });
-        assert_eq!(self.saga(), SagaState::Completed);
-        assert_eq!(self.host.snapshot().unwrap().unread, []);
-    }
+/// A process starts from this host.
+fn start(world: &mut World, host: EmbeddedHost) {
+    world.host = host;
+    world.fetches.clear();
+    world.host.start(world.now);
+    world.drive();
 }
 
 /// Another host over this snapshot.
@@ -99,29 +50,18 @@ fn restored(snapshot: &Snapshot) -> EmbeddedHost {
 /// A host whose commit of an order's stock waits for the reservation's row; with the
 /// snapshot that it began from.
 fn waiting() -> (World, Snapshot) {
-    let mut world = World::of(EmbeddedHost::new(&Settings::default()));
-    world.host.start(NOW);
-    let stock = Command::Inventory(InventoryCommand::Define {
-        product_id: product_id("sku-1"),
-        name: None,
-        price: None,
-        on_hand: Some(10),
-    });
+    let mut world = World::new();
+    world.holds_back = true;
     let order = Command::Order(OrderCommand::Create(create(1, &new_order(&[("sku-1", 1)]))));
-    for (request, command) in [(1, stock), (2, order)] {
-        let request = RequestId(request);
-        world.input(HostInput::Command { request, command });
-    }
-    assert_eq!(world.saga(), SagaState::PaymentProcessing);
+    world.ask(order).result.unwrap();
+    assert_eq!(world.order(1).saga, SagaState::PaymentProcessing);
 
     let mut snapshot = world.host.snapshot().unwrap();
     assert_eq!(snapshot.unread, []);
     let held = snapshot.inventory.state.reservations.remove(&order_id(1));
     assert!(held.is_some());
-    world.host = restored(&snapshot);
-    world.host.start(NOW);
     world.log.clear();
-    world.drive();
+    start(&mut world, restored(&snapshot));
 
     world.input(HostInput::Gateway {
         order_id: order_id(1),
@@ -130,7 +70,7 @@ fn waiting() -> (World, Snapshot) {
             reference: reference("charge"),
         },
     });
-    assert_eq!(world.saga(), SagaState::PaymentSucceeded);
+    assert_eq!(world.order(1).saga, SagaState::PaymentSucceeded);
     (world, snapshot)
 }
 
@@ -140,7 +80,7 @@ fn it_is_read_once_the_row_is_there() {
     let unread = world.host.snapshot().unwrap().unread;
     let readers: Vec<_> = unread.iter().map(|(reader, ..)| *reader).collect();
     assert_eq!(readers, [ParticipantId::Inventory]);
-    world.goes_on();
+    goes_on(&mut world);
 }
 
 #[test]
@@ -151,20 +91,14 @@ fn it_is_found_again_in_the_log() {
         host.replay(&record::decode::<Record>(bytes).unwrap(), false)
             .unwrap();
     }
-    world.host = host;
-    world.fetches.clear();
-    world.host.start(NOW);
-    world.drive();
-    world.goes_on();
+    start(&mut world, host);
+    goes_on(&mut world);
 }
 
 #[test]
 fn it_is_found_again_in_a_snapshot() {
     let (mut world, _) = waiting();
     let snapshot = world.host.snapshot().unwrap();
-    world.host = restored(&snapshot);
-    world.fetches.clear();
-    world.host.start(NOW);
-    world.drive();
-    world.goes_on();
+    start(&mut world, restored(&snapshot));
+    goes_on(&mut world);
 }

@@ -7,6 +7,7 @@ pub(crate) mod facts;
 pub(crate) mod gateway;
 pub(crate) mod streams;
 pub(crate) mod table;
+pub(crate) mod world;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
