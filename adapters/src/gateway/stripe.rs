@@ -34,6 +34,7 @@ mod guard;
 mod known;
 mod metrics;
 mod outcome;
+mod refunds;
 mod shapes;
 mod webhook;
 

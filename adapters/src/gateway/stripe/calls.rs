@@ -26,18 +26,14 @@ use super::amount::to_stripe;
 use super::api::{Api, Endpoint, Form, Trouble};
 use super::known::{Charge, Known};
 use super::outcome::{
-    Verdict, of_capture_refused, of_intent, of_refund, rejected, unknown, wants_authentication,
+    Verdict, of_capture_refused, of_intent, rejected, unknown, wants_authentication,
 };
-use super::shapes::{Intent, ORDER_ID, Page, REFUND, Refund};
+use super::shapes::{Intent, ORDER_ID, Page};
 use crate::config::CaptureMode;
 use crate::embedded::MonotonicClock;
 
 /// Age from which a key may be gone: an hour less than Stripe promises.
 const KEY_KEPT: Duration = Duration::from_secs(23 * 60 * 60);
-
-/// Keys under which one refund is asked for, each only when the one before has failed for
-/// good and left nothing.
-const REFUND_KEYS_MAX: u32 = 4;
 
 /// Age of a payment from which Stripe's list has whatever was made for it, by a wide margin.
 const LISTED_AFTER: Duration = Duration::from_secs(30);
@@ -46,7 +42,7 @@ const LISTED_AFTER: Duration = Duration::from_secs(30);
 const CLOCKS_APART_S: u64 = 10 * 60;
 
 /// Objects of one page, the most that Stripe gives.
-const PAGE: usize = 100;
+pub(super) const PAGE: usize = 100;
 
 /// Pages that are looked at before a charge is repeated under its key: the latest come first.
 const PAGES_RECENT: usize = 2;
@@ -126,61 +122,6 @@ impl Calls {
             Ok(None) => self.forestall(call).await,
             Err(trouble) => unknown(&trouble.to_string()),
         }
-    }
-
-    pub(super) async fn refund(&self, call: &GatewayCall, number: u32) -> GatewayOutcome {
-        let Some(reference) = self.reference(call) else {
-            return unknown("a refund of a charge whose name is not known");
-        };
-        let Some(amount) = to_stripe(call.amount, call.currency) else {
-            return rejected("amount_not_refundable");
-        };
-        let order = call.order_id.to_string();
-        if call.attempt > 0 {
-            match self.find_refund(&reference, &order, number).await {
-                Ok(Some(refund)) => return of_refund(&refund),
-                Ok(None) => {}
-                Err(trouble) => return unknown(&trouble.to_string()),
-            }
-        }
-        let form = form(&[
-            ("payment_intent", reference.clone()),
-            ("amount", amount.to_string()),
-            (&format!("metadata[{ORDER_ID}]"), order.clone()),
-            (&format!("metadata[{REFUND}]"), number.to_string()),
-        ]);
-        let mut key = format!("a4co:{order}:refund:{number}");
-        for generation in 2..=REFUND_KEYS_MAX + 1 {
-            let made: Result<Refund, Trouble> = self
-                .api
-                .post(Endpoint::Refund, "/v1/refunds", &form, Some(&key))
-                .await;
-            let trouble = match made {
-                Ok(refund) => return of_refund(&refund),
-                Err(trouble) => trouble,
-            };
-            match trouble.verdict() {
-                Verdict::Declined
-                | Verdict::Refused
-                | Verdict::NotFound
-                | Verdict::Moved
-                | Verdict::Expired => {
-                    return rejected(trouble.error().map_or("refused", |error| error.reason()));
-                }
-                Verdict::Unknown if trouble.is_replayed_failure() => {}
-                Verdict::Authenticate | Verdict::KeyUsed | Verdict::Unknown => {
-                    return unknown(&trouble.to_string());
-                }
-            }
-            // What was asked under this key has failed and come to its end, and Stripe says
-            // so for a day. If it left nothing, another key is the same refund.
-            match self.find_refund(&reference, &order, number).await {
-                Ok(Some(refund)) => return of_refund(&refund),
-                Ok(None) => key = format!("a4co:{order}:refund:{number}:{generation}"),
-                Err(trouble) => return unknown(&trouble.to_string()),
-            }
-        }
-        unknown("Stripe has failed under every key of this refund")
     }
 
     pub(super) async fn capture(&self, call: &GatewayCall) -> GatewayOutcome {
@@ -471,35 +412,7 @@ impl Calls {
         Ok(false)
     }
 
-    /// Shows every refund of a charge.
-    pub(super) async fn refunds(&self, reference: &str) -> Result<Vec<Refund>, Trouble> {
-        let query = form(&[
-            ("payment_intent", reference.to_owned()),
-            ("limit", PAGE.to_string()),
-        ]);
-        let page: Page<Refund> = self
-            .api
-            .get(Endpoint::Refunds, "/v1/refunds", &query)
-            .await?;
-        Ok(page.data)
-    }
-
-    async fn find_refund(
-        &self,
-        reference: &str,
-        order: &str,
-        number: u32,
-    ) -> Result<Option<Refund>, Trouble> {
-        // A payment has a hundred refunds at most, so that they are one page.
-        let refunds = self.refunds(reference).await?;
-        Ok(refunds.into_iter().find(|refund| {
-            refund.metadata.as_ref().is_some_and(|ours| {
-                ours.order_id.as_deref() == Some(order) && ours.refund_number() == Some(number)
-            })
-        }))
-    }
-
-    fn reference(&self, call: &GatewayCall) -> Option<String> {
+    pub(super) fn reference(&self, call: &GatewayCall) -> Option<String> {
         let told = call.reference.as_ref().map(ToString::to_string);
         told.or_else(|| Some(self.known.get(call.order_id)?.reference))
     }
@@ -549,7 +462,7 @@ fn age(call: &GatewayCall) -> Duration {
     Duration::from_millis(now.saturating_since(call.requested_at).get())
 }
 
-fn form(pairs: &[(&str, String)]) -> Form {
+pub(super) fn form(pairs: &[(&str, String)]) -> Form {
     let pairs = pairs.iter();
     pairs
         .map(|(name, value)| ((*name).to_owned(), value.clone()))
