@@ -149,10 +149,13 @@ impl Proxy {
 
     /// No more faults, and what waits at the gate goes on.
     pub fn heal(&self) {
-        let mut state = self.shared.state();
-        state.rules.clear();
-        state.gate_is_open = true;
-        drop(state);
+        self.shared.state().rules.clear();
+        self.open_gate();
+    }
+
+    /// What waits at the gate goes on.
+    pub fn open_gate(&self) {
+        self.shared.state().gate_is_open = true;
         self.shared.changed.notify_all();
     }
 

@@ -262,6 +262,63 @@ fn a_refund_whose_answer_is_lost_is_not_made_twice() {
     shop.expect_money(&order, 1000, 500);
 }
 
+/// The bank sends back what an undone order owes: it is said, shown, and made anew.
+#[test]
+fn a_refund_that_fails_after_it_was_pending_is_made_anew_for_an_undone_order() {
+    let shop = Shop::open();
+    let pending = shapes::refund("re_back", "", 1, "pending");
+    shop.proxy.fail(CHARGE, Fault::AtGate, 1);
+    let order = shop.client.place(&Shop::cup(GOOD));
+    let id = order["orderId"].as_str().expect("an id");
+    until("the charge", || {
+        (!shop.proxy.seen(CHARGE).is_empty())
+            .then_some(())
+            .ok_or_else(|| "none".to_owned())
+    });
+    let mut failed = shapes::refund("re_back", id, 1, "failed");
+    failed["failure_reason"] = json!("lost_or_stolen_card");
+    let list = json!({ "object": "list", "data": [failed], "has_more": false }).to_string();
+    let cancel = format!("/api/v1/orders/{id}/cancel");
+    let _ = shop.client.post(&cancel, &json!({})).expect(200);
+    let instead = |body: String| Fault::Instead(200, vec![], body);
+    shop.proxy
+        .fail("POST /v1/refunds", instead(pending.to_string()), 1);
+    shop.proxy.fail("GET /v1/refunds", instead(list), 2);
+    shop.proxy.open_gate();
+    let order = shop.client.ended(id);
+    expect(&order, "CANCELLED");
+    shop.expect_money(&order, 1000, 1000);
+    let payment = shop.payment(&order);
+    assert_eq!(payment["refunds"][0]["status"], "SUCCEEDED", "{payment}");
+    let refunds = shop.proxy.seen("POST /v1/refunds");
+    let keys: Vec<_> = refunds.iter().filter_map(|refund| refund.key()).collect();
+    let key = format!("a4co:{id}:refund:1");
+    assert_eq!(keys, [key.clone(), format!("{key}:2")]);
+}
+
+/// To an operator a refusal is an answer, at once or later.
+#[test]
+fn a_refund_by_hand_that_fails_after_it_was_pending_has_failed() {
+    let shop = Shop::open();
+    let order = shop.client.order(&Shop::cup(GOOD));
+    let id = order["orderId"].as_str().expect("an id");
+    let payment = shop.payment(&order);
+    let path = format!(
+        "/api/v1/payments/{}/refund",
+        payment["paymentId"].as_str().expect("an id")
+    );
+    let instead = |body: String| Fault::Instead(200, vec![], body);
+    let pending = shapes::refund("re_back", id, 1, "pending").to_string();
+    let failed = shapes::refund("re_back", id, 1, "failed");
+    let list = json!({ "object": "list", "data": [failed], "has_more": false }).to_string();
+    shop.proxy.fail("POST /v1/refunds", instead(pending), 1);
+    shop.proxy.fail("GET /v1/refunds", instead(list), 1);
+    let refunded = shop.client.post(&path, &json!({})).expect(200).json();
+    assert_eq!(refunded["refunds"][0]["status"], "FAILED", "{refunded}");
+    assert_eq!(refunded["status"], "SUCCEEDED", "{refunded}");
+    shop.expect_money(&order, 1000, 0);
+}
+
 #[test]
 fn a_refund_that_takes_its_time_is_asked_for_until_it_is_done() {
     let shop = Shop::open();

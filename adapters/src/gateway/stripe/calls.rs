@@ -8,12 +8,11 @@
 //! cancel    cancel the intent, by name; one whose name is not known is looked for, and one
 //!           that does not exist is made unconfirmed under the charge's own key, so that a
 //!           charge still on its way finds its key used, and charges nothing
-//! refund    create under `a4co:{order}:refund:{n}`; from the second try on, look first
+//! refund    see `refunds.rs`
 //! capture   capture the intent, by name
 //! ```
 //! Stripe keeps an idempotency key for a day. Past that a charge is looked for before it is
-//! made again, and so is one whose key keeps an answer of no use (a stored 500). A refund
-//! whose key keeps a 500 is asked for under another, once nothing is found of it.
+//! made again, and so is one whose key keeps an answer of no use (a stored 500).
 
 use std::time::Duration;
 

@@ -13,6 +13,9 @@ use secrecy::SecretString;
 /// Charges that are remembered.
 const KNOWN_MAX: usize = 100_000;
 
+/// Refunds whose failing has been said, and is remembered.
+const TOLD_MAX: usize = 10_000;
+
 /// What is known of one charge.
 #[derive(Debug, Clone)]
 pub(super) struct Charge {
@@ -33,9 +36,25 @@ struct State {
     charges: HashMap<OrderId, Charge>,
     /// In the order in which they became known.
     order: VecDeque<OrderId>,
+    /// Refunds that have failed, and of which the core was told so.
+    told: VecDeque<String>,
 }
 
 impl Known {
+    /// Whether that this refund has failed is told for the first time; from then on it is not.
+    /// A process that has forgotten tells it once more, which does no harm.
+    pub(super) fn is_first_told(&self, refund: &str) -> bool {
+        let mut state = self.state();
+        let is_first = !state.told.iter().any(|told| told == refund);
+        if is_first {
+            state.told.push_back(refund.to_owned());
+        }
+        if state.told.len() > TOLD_MAX {
+            state.told.pop_front();
+        }
+        is_first
+    }
+
     pub(super) fn get(&self, order_id: OrderId) -> Option<Charge> {
         self.state().charges.get(&order_id).cloned()
     }
@@ -60,6 +79,17 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_has_failed_is_told_once() {
+        let known = Known::default();
+        assert!(known.is_first_told("re_1"));
+        assert!(!known.is_first_told("re_1"));
+        for number in 2..=TOLD_MAX + 1 {
+            assert!(known.is_first_told(&format!("re_{number}")));
+        }
+        assert!(known.is_first_told("re_1"), "forgotten");
+    }
 
     #[test]
     fn memory_is_bounded_and_forgets_the_oldest() {

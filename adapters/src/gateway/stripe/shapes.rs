@@ -11,6 +11,8 @@ use serde::de::DeserializeOwned;
 pub(super) const ORDER_ID: &str = "order_id";
 /// `metadata` of a refund: which one of its payment.
 pub(super) const REFUND: &str = "refund";
+/// `metadata` of a refund that is made again: which of its keys it has.
+pub(super) const REFUND_KEY: &str = "refund_key";
 
 /// Our words on an object.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -19,6 +21,8 @@ pub(super) struct Metadata {
     pub(super) order_id: Option<String>,
     #[serde(default)]
     pub(super) refund: Option<String>,
+    #[serde(default)]
+    refund_key: Option<String>,
 }
 
 impl Metadata {
@@ -28,6 +32,12 @@ impl Metadata {
 
     pub(super) fn refund_number(&self) -> Option<u32> {
         self.refund.as_deref()?.parse().ok()
+    }
+
+    /// The first one says nothing of it.
+    pub(super) fn refund_key(&self) -> u32 {
+        let key = self.refund_key.as_deref().and_then(|key| key.parse().ok());
+        key.unwrap_or(1)
     }
 }
 
@@ -98,6 +108,13 @@ pub(super) struct Refund {
     pub(super) failure_reason: Option<String>,
     #[serde(default)]
     pub(super) metadata: Option<Metadata>,
+}
+
+impl Refund {
+    /// Nothing was given back, and nothing will be.
+    pub(super) fn has_failed(&self) -> bool {
+        matches!(self.status.as_deref(), Some("failed" | "canceled"))
+    }
 }
 
 /// One page of a list.
