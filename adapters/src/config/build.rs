@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use a4co_core::limits::FRAME_BYTES_SOFT_MAX;
 use a4co_core::settings::{Settings, SettingsError};
 use a4co_core::time::Millis;
 
@@ -97,6 +98,7 @@ fn settings(read: &mut Reader<'_>) -> Settings {
         park_after_attempts: read.small(&keys::PARK_AFTER_ATTEMPTS, 1, 1000),
         charge_attempts: read.small(&keys::CHARGE_ATTEMPTS, 1, 1000),
         max_active_orders: read.size(&keys::MAX_ACTIVE_ORDERS, 1, 10_000_000),
+        frame_bytes_soft_max: FRAME_BYTES_SOFT_MAX,
     }
 }
 
