@@ -1,14 +1,19 @@
 //! Calls to the gateway and its reports, as tasks of the world around the process: a call
 //! that has left is on its way, whatever becomes of the process.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::time::Duration;
 
+use a4co_core::command::Command;
 use a4co_core::gateway::{GatewayCall, GatewayOutcome};
 use a4co_core::ids::OrderId;
+use a4co_core::payment::PaymentCommand;
+use a4co_core::rejection::Rejection;
 use a4co_driver::ports::GatewayAnswer;
 
+use super::slots::{self, Heard};
 use super::world::with;
+use crate::audit::Asked;
 use crate::gateway::{Later, operation_number, order_number, outcome_number, unknown};
 use crate::rng::Stream;
 use crate::trace::Node;
@@ -16,6 +21,10 @@ use crate::verdict::safety;
 
 /// A report that must be heard is repeated after this long.
 const REPORT_AGAIN: Duration = Duration::from_secs(3);
+
+/// A report over HTTP waits so long for its answer, and is sent so often.
+const REPORT_PATIENCE: Duration = Duration::from_secs(20);
+const REPORT_TRIES: u32 = 4;
 
 /// A call on its way.
 #[derive(Debug)]
@@ -219,11 +228,23 @@ fn later(order_id: OrderId, lasts: Vec<(u64, Later)>) {
 
 async fn at_gateway(order_id: OrderId, what: Later) {
     let lasts = match what {
-        // What a refund came to is said over HTTP only: see the swarm of this layer.
         Later::Report {
-            refund: Some(_), ..
-        } => return,
-        Later::Report { outcome, must, .. } => return report(order_id, *outcome, must).await,
+            refund,
+            outcome,
+            must,
+        } => {
+            let names = [order_number(order_id), outcome_number(&outcome), 2, 2];
+            let is_command = refund.is_some()
+                || with(|world| {
+                    let is_command = world.plan.plan.knobs.report_as_command;
+                    world.fork(Stream::Webhook, &names).chance(is_command)
+                });
+            // What must be heard is said until it is.
+            if must || !is_command {
+                return report(order_id, *outcome, must).await;
+            }
+            return send_report(order_id, refund, *outcome).await;
+        }
         Later::Settle => settle(order_id),
         Later::Lapse => with(|world| {
             let mut lasts = Vec::new();
@@ -274,6 +295,42 @@ pub(super) fn settle_all() {
     let refunds: Vec<_> = with(|world| world.gateway.pending_refunds().collect());
     for (order_id, number) in refunds {
         later(order_id, vec![(1_000_000, Later::SettleRefund { number })]);
+    }
+}
+
+/// The gateway reports as it does over HTTP: as a command, which is sent again until it is
+/// answered, for a while.
+async fn send_report(order_id: OrderId, refund: Option<u32>, outcome: GatewayOutcome) {
+    for _ in 0..REPORT_TRIES {
+        let command = Command::Payment(PaymentCommand::Report {
+            order_id,
+            refund,
+            outcome: outcome.clone(),
+        });
+        let sent = slots::submit(command, Asked::Report(order_id), None);
+        with(|world| {
+            let (order, number) = (order_number(order_id), outcome_number(&outcome));
+            let is_there = sent.is_some();
+            world.note(Node::Gateway, "reports", [order, number], || {
+                format!("refund {refund:?} of order {order_id}: {outcome:?}, sent: {is_there}")
+            });
+        });
+        if let Some(id) = sent {
+            let heard = tokio::select! {
+                biased;
+                heard = poll_fn(|context| slots::poll(id, context, false)) => heard,
+                () = madsim::time::sleep(REPORT_PATIENCE) => {
+                    slots::forget(id);
+                    Heard::Nothing
+                }
+            };
+            if let Heard::Told(reply) = heard
+                && matches!(reply.result, Ok(_) | Err(Rejection::PaymentNotFound(_)))
+            {
+                return;
+            }
+        }
+        madsim::time::sleep(REPORT_AGAIN).await;
     }
 }
 

@@ -259,7 +259,9 @@ impl Rows for SimRows {
                     let is_found = u64::from(row.is_some());
                     world.note(Node::Store, "fetched", [is_found, 0], || format!("{key:?}"));
                     let life = world.alive_as(life);
-                    life.map(|life| life.fetches -= 1).is_some()
+                    // Once the loop has returned, nothing is handed over to it.
+                    life.map(|life| life.fetches -= u64::from(!life.has_stopped))
+                        .is_some()
                 });
                 if is_there {
                     sink.fetched(key, row);

@@ -49,8 +49,6 @@ pub(super) fn plan(seed: u64) -> DriverPlan {
     for action in &mut plan.actions {
         action.at_ms %= span_ms;
     }
-    // Its gateway reports within the process, where a report is about the charge.
-    knobs.refund_reported = 0;
     let heal_us = plan.knobs.heal_at_ms * 1_000;
     DriverPlan {
         queue: rng.pick(&[1, 2, 8, 256]),
