@@ -16,6 +16,7 @@ mod observe;
 mod relay;
 mod share;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,7 @@ use std::time::Duration;
 use a4co_core::ids::ParticipantId;
 use a4co_core::limits::MESSAGE_BYTES_MAX;
 use a4co_core::replicated::{HostId, ReplicatedConfig, ReplicatedHost, StreamSequence};
+use a4co_core::shards::{JournalId, ShardCount};
 use a4co_core::time::Timestamp;
 use a4co_driver::Watches;
 use a4co_driver::ports::{AnswerSink, Gateway};
@@ -163,7 +165,7 @@ pub struct Cluster {
     ended: oneshot::Receiver<()>,
     tasks: Vec<AbortHandle>,
     folder: PathBuf,
-    made: [String; 3],
+    made: Vec<String>,
     standings: Standings,
 }
 
@@ -195,7 +197,8 @@ impl Cluster {
         };
         std::fs::create_dir_all(&folder).map_err(unusable)?;
         let known = SeenStreams::read(&folder).map_err(unusable)?;
-        let (made, seen) = look_at_streams(&nats, &access, &folder, known).await?;
+        let shards = ShardCount::ONE;
+        let (made, seen) = look_at_streams(&nats, &access, shards, &folder, known).await?;
         let (view, kept) = open_view(&data_dir, &folder, &config)?;
         let kept = match kept {
             Some(kept) => kept,
@@ -208,15 +211,17 @@ impl Cluster {
                 host: host_id,
                 candidate_for: ParticipantId::ALL.map(|it| role.may_lead(it)),
                 lease_ttl_ms: config.nats.lease,
+                shards,
             },
             &config.settings,
             kept.snapshot,
-            seen,
+            &seen,
         );
         let delivered = Arc::new(AtomicU64::new(0));
         let (inlet, outlet) = inlet();
         let appends = told.metrics.appends();
-        let journals = NatsJournals::new(nats.clone(), inlet, appends, delivered.clone()).await?;
+        let journals =
+            NatsJournals::new(nats.clone(), shards, inlet, appends, delivered.clone()).await?;
         let every = config.storage.snapshot_every_bytes;
         let told_standings = Arc::new(OnceLock::new());
         let share = sharing(
@@ -239,7 +244,7 @@ impl Cluster {
                 told.tracer.clone(),
                 host.order().engine().durable_sequence(),
             ),
-            leads_order: false,
+            leads_order: BTreeSet::new(),
             readiness: told.readiness.clone(),
             view: view.clone(),
             clock,
@@ -273,7 +278,7 @@ impl Cluster {
             client: nats.client.clone(),
             known: Arc::default(),
         });
-        let serving = commands::serve(nats.client.clone(), host_id, reach.handle);
+        let serving = commands::serve(nats.client.clone(), host_id, reach.handle, shards);
         let member = members::Serving {
             host: host_id,
             role,
@@ -299,7 +304,7 @@ impl Cluster {
             // A line of its own: a server takes what comes over one line in turn, and an
             // append would wait behind the events of a relay that has much to catch up.
             let line = nats::connect(&access, "a4co events").await?;
-            for journal in ParticipantId::ALL {
+            for journal in JournalId::all(shards) {
                 let (standings, metrics) = (reach.standings.clone(), metrics.clone());
                 let known = view.clone();
                 let trace_of = move |order_id| Some(known.order(order_id).ok()??.order.trace);
@@ -379,14 +384,15 @@ fn run(
 async fn look_at_streams(
     nats: &Connected,
     access: &NatsConfig,
+    shards: ShardCount,
     folder: &Path,
     known: Option<SeenStreams>,
-) -> Result<([String; 3], Positions), JoinError> {
+) -> Result<(Vec<String>, Positions), JoinError> {
     let max = nats.client.server_info().max_payload;
     if max < MESSAGE_BYTES_MAX {
         return Err(JoinError::MaxPayload { max });
     }
-    let wanted = nats::wanted(access.replicas);
+    let wanted = nats::wanted(access.replicas, shards);
     let set_up = async || nats::set_up(nats, &wanted, known.is_none()).await;
     for it in nats::until_answered(set_up).await? {
         if it.created {
@@ -394,7 +400,7 @@ async fn look_at_streams(
         }
     }
     let mut made = Vec::new();
-    for journal in ParticipantId::ALL {
+    for journal in JournalId::all(shards) {
         let stream = journal_stream(journal);
         let look = async || {
             let found = nats.admin.get_stream(&stream).await;
@@ -403,20 +409,22 @@ async fn look_at_streams(
         let found = nats::until_answered(look).await?;
         let found = found.cached_info().created.to_string();
         if let Some(known) = &known
-            && known.made[journal.index()] != found
+            && known.made.get(journal.index()) != Some(&found)
         {
             return Err(JoinError::OtherStream {
                 stream,
                 found,
-                seen: known.made[journal.index()].clone(),
+                seen: known.made.get(journal.index()).cloned().unwrap_or_default(),
                 folder: folder.to_owned(),
             });
         }
         made.push(found);
     }
-    let made = <[String; 3]>::try_from(made).unwrap_or_default();
-    let seen = known.map_or([StreamSequence::NONE; 3], |known| known.seen);
-    save_seen(folder, &made, seen);
+    let seen = known.map_or_else(
+        || vec![StreamSequence::NONE; made.len()],
+        |known| known.seen,
+    );
+    save_seen(folder, &made, seen.clone());
     Ok((made, seen))
 }
 
@@ -444,7 +452,7 @@ fn open_view(
 async fn start_from_the_servers(
     nats: &Connected,
     folder: &Path,
-    made: &[String; 3],
+    made: &[String],
     view: &View,
 ) -> Kept {
     let path = folder.join("shared");
@@ -456,7 +464,7 @@ async fn start_from_the_servers(
             return Kept::default();
         }
     }
-    let (from, made, into) = (path.clone(), made.clone(), view.clone());
+    let (from, made, into) = (path.clone(), made.to_vec(), view.clone());
     let reading = tokio::task::spawn_blocking(move || {
         let mut published = into.published();
         let snapshot = share::read(&from, &made, |rows| {
@@ -471,10 +479,7 @@ async fn start_from_the_servers(
     }
     match read {
         Ok((published, Ok(snapshot))) => {
-            tracing::info!(
-                order = %snapshot.order.position.stream_sequence,
-                "started from the snapshot on the servers"
-            );
+            tracing::info!("started from the snapshot on the servers");
             Kept {
                 published,
                 snapshot,
@@ -499,7 +504,7 @@ async fn start_from_the_servers(
 fn sharing(
     nats: Connected,
     path: PathBuf,
-    made: [String; 3],
+    made: Vec<String>,
     view: View,
     delivered: Arc<AtomicU64>,
     standings: Arc<OnceLock<Standings>>,
@@ -509,7 +514,8 @@ fn sharing(
     move |state| {
         let leads = standings
             .get()
-            .is_some_and(|it| matches!(it.leader(ParticipantId::Order), Leader::Here(_)));
+            .and_then(|it| Some((it, it.journals().next()?)))
+            .is_some_and(|(it, order)| matches!(it.leader(order), Leader::Here(_)));
         let now = delivered.load(Ordering::Relaxed);
         if !leads || now < due_at {
             return;
@@ -534,9 +540,9 @@ fn sharing(
     }
 }
 
-fn save_seen(folder: &Path, made: &[String; 3], seen: Positions) {
+fn save_seen(folder: &Path, made: &[String], seen: Positions) {
     let streams = SeenStreams {
-        made: made.clone(),
+        made: made.to_vec(),
         seen,
     };
     if let Err(error) = streams.write(folder) {
@@ -547,22 +553,22 @@ fn save_seen(folder: &Path, made: &[String; 3], seen: Positions) {
 /// Tells whether what this process is for can be done, and writes down how far the journals were seen.
 async fn watch(
     folder: PathBuf,
-    made: [String; 3],
+    made: Vec<String>,
     standings: Standings,
     nats: Connected,
     role: Role,
     readiness: Arc<Readiness>,
     unanswered: Arc<AtomicU32>,
 ) {
-    let mut saved = [StreamSequence::NONE; 3];
+    let mut saved = Positions::new();
     let mut tick = tokio::time::interval(LOOK_EVERY);
     for turn in 0_u64.. {
         tick.tick().await;
         let is_connected =
             nats.client.connection_state() == async_nats::connection::State::Connected;
-        let is_led = ParticipantId::ALL.into_iter().all(|journal| {
+        let is_led = standings.journals().all(|journal| {
             let standing = standings.of(journal);
-            let needs_no_leader = !role.may_lead(journal);
+            let needs_no_leader = !role.may_lead(journal.participant);
             standing.halted.is_none() && (needs_no_leader || standing.leader != Leader::Nobody)
         });
         // A stream without a quorum keeps its connections, and who led it leads on.
@@ -570,7 +576,7 @@ async fn watch(
         readiness.set_journal_writable(is_connected && is_led && is_answering);
         let shown = standings.shown();
         if turn % 4 == 0 && shown != saved {
-            saved = shown;
+            saved.clone_from(&shown);
             let (folder, made) = (folder.clone(), made.clone());
             let saving = tokio::task::spawn_blocking(move || save_seen(&folder, &made, shown));
             let _ = saving.await;

@@ -156,9 +156,9 @@ impl Prepared {
             engine.host.inventory().state(),
             engine.host.payment().state(),
         );
-        metrics.recovered(states, &view, clock, recovered.last_event_at);
+        metrics.recovered(&[states], &view, clock, recovered.last_event_at);
         for participant in ParticipantId::ALL {
-            metrics.leads(participant, true);
+            metrics.leads(participant.into(), true);
         }
         let traces = view.clone();
         let trace_of = move |order_id| traces.order(order_id).ok()??.order.trace;

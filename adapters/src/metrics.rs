@@ -23,6 +23,7 @@ use a4co_core::inventory::{InventoryState, Product, Reservation, ReservationStat
 use a4co_core::order::{CancelReason, Order, OrderState, OrderStatus, SagaState};
 use a4co_core::payment::{Payment, PaymentState, PaymentStatus, RefundStatus};
 use a4co_core::row::Row;
+use a4co_core::shards::ShardId;
 use a4co_core::time::Timestamp;
 use a4co_driver::ports::{Gateway, Observer};
 use a4co_store::View;
@@ -373,7 +374,7 @@ impl EngineMetrics {
     /// nothing is counted twice. Every row must have been published to the view.
     pub fn recovered(
         &mut self,
-        (orders, inventory, payments): (&OrderState, &InventoryState, &PaymentState),
+        states: &[(&OrderState, &InventoryState, &PaymentState)],
         view: &View,
         clock: MonotonicClock,
         last_event_at: Timestamp,
@@ -386,19 +387,26 @@ impl EngineMetrics {
             ),
         }
         self.newest.at = last_event_at;
-        for order in orders.orders.values() {
-            if !order.saga.is_terminal() {
-                let _ = self.see_order(order);
+        let shards = (0..).filter_map(ShardId::new);
+        for ((orders, inventory, payments), shard) in states.iter().zip(shards) {
+            for order in orders.orders.values() {
+                if !order.saga.is_terminal() {
+                    let _ = self.see_order(order);
+                }
             }
-        }
-        for product in inventory.products.values() {
-            self.see_product(product);
-        }
-        for held in inventory.reservations.values() {
-            let _ = self.see_hold(held);
-        }
-        for payment in payments.payments.values() {
-            let _ = self.see_payment(payment);
+            for product in inventory.products.values() {
+                self.see_product(product);
+            }
+            for held in inventory.reservations.values() {
+                if states.len() == 1 {
+                    let _ = self.see_hold(held);
+                } else {
+                    self.see_in_shard(shard, &Row::Reservation(held.clone()));
+                }
+            }
+            for payment in payments.payments.values() {
+                let _ = self.see_payment(payment);
+            }
         }
         self.newest.fresh.clear();
         // A second engine of one process would be a bug, and keeps the first one's view.
@@ -661,6 +669,7 @@ impl EngineMetrics {
                 }
                 Row::Payment(payment) => self.on_payment(payment),
                 Row::Product(product) => self.see_product(product),
+                Row::InShard(shard, row) => self.see_in_shard(*shard, row),
                 Row::Answer(_) => {}
             }
         }

@@ -8,6 +8,7 @@ use crate::order::OrderCommand;
 use crate::payment::PaymentCommand;
 use crate::rejection::Rejection;
 use crate::row::Answer;
+use crate::shards::{JournalId, Shard, ShardCount};
 
 /// A command to any participant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +30,20 @@ impl Command {
             Self::Inventory(_) => ParticipantId::Inventory,
             Self::Payment(_) => ParticipantId::Payment,
         }
+    }
+
+    /// The journal of the shard that decides it.
+    #[must_use]
+    pub fn journal(&self, count: ShardCount) -> JournalId {
+        let id = match self {
+            Self::Order(command) => count.of_order(command.order_id()),
+            Self::Inventory(
+                InventoryCommand::Define { product_id, .. }
+                | InventoryCommand::Adjust { product_id, .. },
+            ) => count.of_product(product_id),
+            Self::Payment(command) => count.of_order(command.order_id()),
+        };
+        JournalId::new(self.participant(), Shard { id, count })
     }
 }
 

@@ -19,6 +19,7 @@ use crate::payment::PaymentEvent;
 use crate::rejection::Rejection;
 use crate::row::{Answer, AnswerRecord, Row, RowKey};
 use crate::settings::Settings;
+use crate::shards::ShardId;
 use crate::time::Timestamp;
 
 /// One event of any journal, as its readers see it.
@@ -51,6 +52,15 @@ pub enum Input<'a, C> {
     Command(&'a C),
     /// Another participant's event.
     Upstream(Fact<'a>),
+    /// The same, where participants have several shards.
+    Sharded {
+        /// Which of its participant's shards the event is from.
+        from: ShardId,
+        /// Which shard reads it.
+        to: ShardId,
+        /// The event.
+        fact: Fact<'a>,
+    },
     /// What a gateway call of ours came to, or (`operation` is `None`) what the
     /// gateway reported unasked.
     Gateway {

@@ -367,10 +367,11 @@ impl EmbeddedHost {
     fn offer_unread(&mut self, now: Timestamp) {
         for (reader, sequence, owned) in core::mem::take(&mut self.unread) {
             let fact = owned.as_fact();
+            let from = fact.participant().into();
             let upstream = match reader {
-                ParticipantId::Order => self.order.upstream(now, sequence, fact),
-                ParticipantId::Inventory => self.inventory.upstream(now, sequence, fact),
-                ParticipantId::Payment => self.payment.upstream(now, sequence, fact),
+                ParticipantId::Order => self.order.upstream(now, from, sequence, fact),
+                ParticipantId::Inventory => self.inventory.upstream(now, from, sequence, fact),
+                ParticipantId::Payment => self.payment.upstream(now, from, sequence, fact),
             };
             if !is_read(upstream) {
                 self.unread.push_back((reader, sequence, owned));
@@ -494,7 +495,7 @@ fn show<R: Participant>(
     sequence: Sequence,
     fact: Fact<'_>,
 ) {
-    if !is_read(reader.upstream(now, sequence, fact)) {
+    if !is_read(reader.upstream(now, fact.participant().into(), sequence, fact)) {
         unread.push_back((R::ID, sequence, fact.into()));
     }
 }

@@ -27,6 +27,7 @@ use crate::planted::planted;
 use crate::record::{Cursors, EncodedFrame, Frame, Part, encode_into};
 use crate::row::{Row, RowKey};
 use crate::settings::Settings;
+use crate::shards::JournalId;
 use crate::time::Timestamp;
 use timers::Timers;
 
@@ -151,6 +152,12 @@ impl<P: Participant> Engine<P> {
         }
     }
 
+    /// The journal that it decides for.
+    #[must_use]
+    pub const fn journal(&self) -> JournalId {
+        JournalId::new(P::ID, self.settings.shard)
+    }
+
     /// The state, ahead of the journal by what [`Self::frame`] holds and what is in flight.
     #[must_use]
     pub const fn state(&self) -> &P::State {
@@ -159,8 +166,8 @@ impl<P: Participant> Engine<P> {
 
     /// How far the others' journals have been read.
     #[must_use]
-    pub const fn cursors(&self) -> Cursors {
-        self.cursors
+    pub const fn cursors(&self) -> &Cursors {
+        &self.cursors
     }
 
     /// The sequence of the last event decided.
@@ -226,7 +233,7 @@ impl<P: Participant> Engine<P> {
             self.now = self.now.max(recorded.at);
             self.apply(recorded);
         }
-        self.cursors = frame.cursors;
+        self.cursors.clone_from(&frame.cursors);
         let changed = self.take_rows(rows);
         self.durable = self.decided;
         self.leave();
@@ -255,10 +262,15 @@ impl<P: Participant> Engine<P> {
         self.on_command(request, command, BTreeSet::new());
     }
 
-    /// An event of another participant's journal.
-    pub fn upstream(&mut self, now: Timestamp, sequence: Sequence, fact: Fact<'_>) -> Upstream {
+    /// The event of another participant's journal that stands there.
+    pub fn upstream(
+        &mut self,
+        now: Timestamp,
+        from: JournalId,
+        sequence: Sequence,
+        fact: Fact<'_>,
+    ) -> Upstream {
         self.observe(now);
-        let from = fact.participant();
         let have = self.cursors.of(from);
         if sequence <= have {
             return Upstream::Duplicate;
@@ -266,18 +278,26 @@ impl<P: Participant> Engine<P> {
         if sequence != have.next() {
             return Upstream::Gap { have };
         }
-        let input = Input::Upstream(fact);
+        let input = if self.settings.shard.is_alone() {
+            Input::Upstream(fact)
+        } else {
+            Input::Sharded {
+                from: from.shard.id,
+                to: self.settings.shard.id,
+                fact,
+            }
+        };
         let absent = core::mem::take(&mut self.absent_upstream);
         if let Some(key) = self.missing(&input, &absent) {
             self.absent_upstream = absent;
             if planted!("cursor_saved_before_commit") {
-                self.cursors.advance(from, sequence);
+                self.cursors.set(from, sequence);
             }
             self.wait_for(key, Waiting::Upstream, BTreeSet::new());
             return Upstream::Blocked;
         }
         self.decide(input);
-        self.cursors.advance(from, sequence);
+        self.cursors.set(from, sequence);
         Upstream::Read
     }
 
@@ -299,11 +319,12 @@ impl<P: Participant> Engine<P> {
     /// The row that an output asked for, or that there is none.
     pub fn fetched(&mut self, now: Timestamp, key: &RowKey, row: Option<Row>) {
         self.observe(now);
+        let key = key.in_its_shard();
         let Some(waiting) = self.waiting.remove(key) else {
             return;
         };
         let found = row.is_some();
-        if let Some(row) = row
+        if let Some(row) = row.map(Row::into_its_shard)
             && !P::holds(&self.state, key)
         {
             P::restore(&mut self.state, row);
@@ -371,7 +392,7 @@ impl<P: Participant> Engine<P> {
         let count = u64::try_from(events).unwrap_or(u64::MAX);
         let frame = EncodedFrame {
             after: Sequence::new(self.decided.get().saturating_sub(count)),
-            cursors: self.cursors,
+            cursors: self.cursors.clone(),
             count: events,
             events: core::mem::take(&mut self.encoded),
         };
@@ -407,7 +428,7 @@ impl<P: Participant> Engine<P> {
             state: self.state.clone(),
             last: self.decided,
             decided_at: self.decided_at,
-            cursors: self.cursors,
+            cursors: self.cursors.clone(),
         })
     }
 
@@ -500,7 +521,8 @@ impl<P: Participant> Engine<P> {
         let mut rows = Vec::with_capacity(if wanted { touched.len() } else { 0 });
         for key in touched {
             if wanted && !(planted!("row_not_shown") && matches!(key, RowKey::Reservation(_))) {
-                rows.extend(P::row(&self.state, &key));
+                let row = P::row(&self.state, &key);
+                rows.extend(row.map(|row| row.of_shard(self.settings.shard)));
             }
             self.leaving.push_back((self.decided, key));
         }

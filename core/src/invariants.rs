@@ -216,7 +216,7 @@ pub fn check_all(world: &World<'_>, phase: Phase) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut sums = StockSums::default();
     for view in world.orders() {
-        if let Some(reservation) = view.reservation {
+        for reservation in view.reservations() {
             sums.add(reservation);
         }
         check_order(&view, phase, &mut found);
@@ -286,14 +286,21 @@ pub fn check_transition(before: &World<'_>, after: &World<'_>) -> Vec<Violation>
     let mut found = Vec::new();
     for earlier in before.orders() {
         let later = after.order(earlier.order_id);
+        let mut reservations = before.reservations_of(earlier.order_id);
         let verdict = terminal_is_final(earlier.order, later.order)
-            .and_then(|()| reservation_is_final(earlier.reservation, later.reservation))
+            .and_then(|()| {
+                reservations.try_for_each(|(shard, earlier)| {
+                    let mut later = after.reservations_of(earlier.order_id);
+                    let later = later.find(|(other, _)| *other == shard);
+                    reservation_is_final(Some(earlier), later.map(|(_, it)| it))
+                })
+            })
             .and_then(|()| payment_is_final(earlier.payment, later.payment));
         let subject = || Subject::Order(earlier.order_id);
         found.extend(violation(Invariant::TerminalIsFinal, subject, verdict));
     }
-    for earlier in before.answers() {
-        let Some(later) = after.answer(earlier.participant, &earlier.key) else {
+    for (shard, earlier) in before.answers() {
+        let Some(later) = after.answer(earlier.participant, shard, &earlier.key) else {
             continue;
         };
         let subject = || Subject::Answer(earlier.participant, earlier.key.clone());

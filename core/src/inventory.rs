@@ -7,6 +7,7 @@ mod decide;
 mod event;
 mod state;
 
+pub(crate) use decide::decide_alone;
 pub use event::{InventoryCommand, InventoryEvent, ReleaseReason};
 pub use state::{HeldLine, InventoryState, Price, Product, Reservation, ReservationStatus};
 

@@ -9,6 +9,7 @@ mod event;
 mod state;
 
 pub use command::{CreateOrder, Line, MetadataValue, NewOrder, OrderCommand, SandboxHints};
+pub(crate) use decide::decide_step;
 pub use event::{CancelReason, OrderEvent, Shortage, Undo, UndoPart};
 pub use state::{
     HistoryEntry, IllegalStep, Order, OrderState, OrderStatus, SagaState, Step, UndoProgress,

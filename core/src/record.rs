@@ -14,27 +14,15 @@ use crate::inventory::{InventoryEvent, InventoryState};
 use crate::order::{OrderEvent, OrderState};
 use crate::payment::{PaymentEvent, PaymentState};
 use crate::row::Row;
+use crate::shards::PerJournal;
 use crate::time::Timestamp;
 
 /// Version of the format at rest. Another number is another format, never a guess.
 pub const FORMAT_VERSION: u8 = 3;
 
-/// How far a participant has read each journal; its own entry stays at zero.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cursors([Sequence; 3]);
-
-impl Cursors {
-    /// The last sequence read of that participant's journal.
-    #[must_use]
-    pub const fn of(&self, participant: ParticipantId) -> Sequence {
-        self.0[participant.index()]
-    }
-
-    /// Moves on to `sequence`.
-    pub const fn advance(&mut self, participant: ParticipantId, sequence: Sequence) {
-        self.0[participant.index()] = sequence;
-    }
-}
+/// How far a participant has read each journal: the last sequence. Its own entry stays at
+/// zero.
+pub type Cursors = PerJournal<Sequence>;
 
 /// Consecutive events of one journal, with how far their decider had read the others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,7 +64,7 @@ impl EncodedFrame {
     /// Writes what postcard would write for the [`Frame`] that this one stands for.
     #[must_use]
     pub fn append_to(&self, out: Vec<u8>) -> Vec<u8> {
-        let mut out = encode_into(&(self.after, self.cursors, self.count), out);
+        let mut out = encode_into(&(self.after, &self.cursors, self.count), out);
         out.extend_from_slice(&self.events);
         out
     }

@@ -8,6 +8,7 @@ use crate::ids::{Fingerprint, IdempotencyKey, OrderId, ParticipantId, ProductId}
 use crate::inventory::{Product, Reservation};
 use crate::order::Order;
 use crate::payment::Payment;
+use crate::shards::{JournalId, Shard, ShardCount, ShardId};
 use crate::time::Timestamp;
 
 /// Names a row.
@@ -23,6 +24,9 @@ pub enum RowKey {
     Product(ProductId),
     /// The answer kept under an idempotency key.
     Answer(ParticipantId, IdempotencyKey),
+    /// With several shards: one of those above that several of them may have, and whose it
+    /// is: a reservation or an answer.
+    InShard(ShardId, Box<RowKey>),
 }
 
 impl RowKey {
@@ -34,6 +38,40 @@ impl RowKey {
             Self::Reservation(_) | Self::Product(_) => ParticipantId::Inventory,
             Self::Payment(_) => ParticipantId::Payment,
             Self::Answer(participant, _) => *participant,
+            Self::InShard(_, key) => key.participant(),
+        }
+    }
+
+    /// The journal of the row's participant that says what it is.
+    #[must_use]
+    pub fn journal(&self, count: ShardCount) -> JournalId {
+        let id = match self {
+            Self::InShard(shard, _) => *shard,
+            Self::Order(id) | Self::Payment(id) => count.of_order(*id),
+            Self::Product(id) => count.of_product(id),
+            // Without a shard where there is one.
+            Self::Reservation(_) | Self::Answer(..) => ShardId::FIRST,
+        };
+        JournalId::new(self.participant(), Shard { id, count })
+    }
+
+    /// The name outside of the shard that knows it by this one.
+    #[must_use]
+    pub fn of_shard(self, shard: Shard) -> Self {
+        match self {
+            Self::Reservation(_) | Self::Answer(..) if !shard.is_alone() => {
+                Self::InShard(shard.id, Box::new(self))
+            }
+            key => key,
+        }
+    }
+
+    /// The name inside of its shard.
+    #[must_use]
+    pub fn in_its_shard(&self) -> &Self {
+        match self {
+            Self::InShard(_, key) => key,
+            key => key,
         }
     }
 }
@@ -51,6 +89,8 @@ pub enum Row {
     Product(Box<Product>),
     /// A kept answer.
     Answer(Box<AnswerRecord>),
+    /// With several shards: a reservation or an answer, and whose it is.
+    InShard(ShardId, Box<Row>),
 }
 
 impl Row {
@@ -63,6 +103,36 @@ impl Row {
             Self::Payment(payment) => RowKey::Payment(payment.order_id),
             Self::Product(product) => RowKey::Product(product.product_id.clone()),
             Self::Answer(record) => RowKey::Answer(record.participant, record.key.clone()),
+            Self::InShard(shard, row) => RowKey::InShard(*shard, Box::new(row.key())),
+        }
+    }
+
+    /// The row as it is known outside of the shard that has it.
+    #[must_use]
+    pub fn of_shard(self, shard: Shard) -> Self {
+        match self {
+            Self::Reservation(_) | Self::Answer(_) if !shard.is_alone() => {
+                Self::InShard(shard.id, Box::new(self))
+            }
+            row => row,
+        }
+    }
+
+    /// The row as its shard has it.
+    #[must_use]
+    pub fn into_its_shard(self) -> Self {
+        match self {
+            Self::InShard(_, row) => *row,
+            row => row,
+        }
+    }
+
+    /// The row as its shard has it.
+    #[must_use]
+    pub fn in_its_shard(&self) -> &Self {
+        match self {
+            Self::InShard(_, row) => row,
+            row => row,
         }
     }
 }

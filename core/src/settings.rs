@@ -4,6 +4,7 @@
 //! into an event, so that replaying a journal never depends on today's settings.
 
 use crate::limits::FRAME_BYTES_SOFT_MAX;
+use crate::shards::Shard;
 use crate::time::Millis;
 
 /// Timers, retry policy and bounds of the three participants.
@@ -30,6 +31,8 @@ pub struct Settings {
     /// Bytes that a participant lets what it has decided grow to before it is committed. A
     /// single input may pass this by what it decides.
     pub frame_bytes_soft_max: usize,
+    /// Which shard the participant is. Not configured: whoever builds the host says it.
+    pub shard: Shard,
 }
 
 impl Default for Settings {
@@ -45,6 +48,7 @@ impl Default for Settings {
             charge_attempts: 3,
             max_active_orders: 1_000_000,
             frame_bytes_soft_max: FRAME_BYTES_SOFT_MAX,
+            shard: Shard::ALONE,
         }
     }
 }

@@ -8,9 +8,13 @@
 //! itself is the one of [`crate::order`]: what its shards answer is gathered here until it
 //! amounts to the one answer that the saga waits for. With one shard none of this is used,
 //! and journals are as they are without it.
+//!
+//! An engine is told by its settings which shard it is ([`crate::settings::Settings::shard`]).
 
 mod inventory;
+mod journal;
 mod order;
+mod positions;
 
 use alloc::collections::BTreeSet;
 use core::fmt;
@@ -18,10 +22,12 @@ use core::num::NonZeroU16;
 
 use serde::{Deserialize, Serialize};
 
-pub use inventory::{InventoryShard, InventoryShardEvent};
-pub use order::{
-    OrderShard, OrderShardEvent, OrderShardState, StockAnswer, StockPart, StockProgress,
-};
+pub use inventory::InventoryShard;
+pub(crate) use inventory::asks_of_what_is_known;
+pub use journal::JournalId;
+pub(crate) use order::evolve_stock;
+pub use order::{OrderShard, StockAnswer, StockPart, StockProgress};
+pub use positions::PerJournal;
 
 use crate::ids::{Fingerprint, OrderId, ProductId};
 use crate::order::NewOrder;
@@ -38,6 +44,22 @@ pub const SHARDS_MAX: u16 = 64;
 pub struct ShardId(u16);
 
 impl ShardId {
+    /// The first one.
+    pub const FIRST: Self = Self(0);
+
+    /// The last one that there can be.
+    pub const LAST: Self = Self(SHARDS_MAX - 1);
+
+    /// The shard of a number; `None` where there is never one.
+    #[must_use]
+    pub const fn new(number: u16) -> Option<Self> {
+        if number < SHARDS_MAX {
+            Some(Self(number))
+        } else {
+            None
+        }
+    }
+
     /// Its number.
     #[must_use]
     pub const fn get(self) -> u16 {
@@ -52,8 +74,31 @@ impl fmt::Display for ShardId {
 }
 
 /// How many shards each participant has: fixed for the life of the journals.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ShardCount(NonZeroU16);
+
+/// One shard, and of how many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Shard {
+    /// Which one.
+    pub id: ShardId,
+    /// Of how many.
+    pub count: ShardCount,
+}
+
+impl Shard {
+    /// The one shard of a participant that is not sharded.
+    pub const ALONE: Self = Self {
+        id: ShardId::FIRST,
+        count: ShardCount::ONE,
+    };
+
+    /// Is it the only one?
+    #[must_use]
+    pub const fn is_alone(self) -> bool {
+        self.count.get() == 1
+    }
+}
 
 impl ShardCount {
     /// Not sharded.
@@ -77,6 +122,11 @@ impl ShardCount {
     /// Every shard, in order of number.
     pub fn shards(self) -> impl Iterator<Item = ShardId> {
         (0..self.get()).map(ShardId)
+    }
+
+    /// Every shard, with the count.
+    pub fn each(self) -> impl Iterator<Item = Shard> {
+        self.shards().map(move |id| Shard { id, count: self })
     }
 
     /// The order shard, and the payment shard, of an order.

@@ -13,6 +13,7 @@ use a4co_core::replicated::{
     Alarm, AppendAnswer, HostId, HostSnapshot, Refusal, ReplicaInput, ReplicaOutput, StreamSequence,
 };
 use a4co_core::row::RowKey;
+use a4co_core::shards::JournalId;
 use a4co_core::time::Millis;
 use common::streams::{Loss, World, order};
 use common::{create, new_order, order_id};
@@ -29,7 +30,7 @@ fn an_order_completes_over_three_journals_in_one_process() {
 #[test]
 fn each_participant_may_be_led_by_another_process() {
     let mut world = World::new(0);
-    for journal in ParticipantId::ALL {
+    for journal in ParticipantId::ALL.map(JournalId::from) {
         let mut candidate_for = [false; 3];
         candidate_for[journal.index()] = true;
         let process = world.start(candidate_for, HostSnapshot::default());
@@ -150,7 +151,7 @@ fn a_planned_hand_over_needs_no_lease_to_run_out() {
     world.stock(10);
     let old = world.leader(ParticipantId::Order).unwrap();
     let started = world.now;
-    for journal in ParticipantId::ALL {
+    for journal in ParticipantId::ALL.map(JournalId::from) {
         if world.leader(journal) == Some(old) {
             let step_down = ReplicaInput::StepDown { journal };
             world.processes[old].inputs.push_back(step_down);
@@ -158,7 +159,7 @@ fn a_planned_hand_over_needs_no_lease_to_run_out() {
     }
     world.settle();
     // What a watch shows.
-    for journal in ParticipantId::ALL {
+    for journal in ParticipantId::ALL.map(JournalId::from) {
         let (value, revision) = world.servers.leases[journal.index()].clone();
         for process in &mut world.processes {
             process.inputs.push_back(ReplicaInput::LeaseSeen {
@@ -182,7 +183,7 @@ fn who_hands_over_does_not_claim_again_while_the_lease_is_on_its_way() {
     world.stock(10);
     let now = world.now;
     let host = &mut world.processes[0].host;
-    for journal in ParticipantId::ALL {
+    for journal in ParticipantId::ALL.map(JournalId::from) {
         host.handle_input(now, ReplicaInput::StepDown { journal });
     }
     // The answers of the lease's writes are still to come.
@@ -200,7 +201,7 @@ fn a_stream_that_comes_back_shorter_stops_the_participant() {
     let mut world = World::new(1);
     world.stock(10);
     world.order(1);
-    let journal = ParticipantId::Order;
+    let journal = JournalId::from(ParticipantId::Order);
     let last = world.servers.streams[journal.index()].len() as u64;
     world.servers.streams[journal.index()].pop();
     let seen = world.processes[0].host.seen(journal);
@@ -226,7 +227,7 @@ fn a_stream_that_comes_back_shorter_stops_the_participant() {
 fn an_answer_that_is_older_than_what_came_meanwhile_is_no_alarm() {
     let mut world = World::new(1);
     world.stock(10);
-    let journal = ParticipantId::Order;
+    let journal = JournalId::from(ParticipantId::Order);
     let seen = world.processes[0].host.seen(journal);
     world.order(1);
     assert!(world.processes[0].host.seen(journal) > seen);
@@ -249,7 +250,7 @@ fn a_message_that_is_no_entry_stops_every_follower_and_is_never_skipped() {
     for bytes in [&b"hello"[..], &[], &[1, 1, 0, 0]] {
         let mut world = World::new(2);
         world.stock(10);
-        let journal = ParticipantId::Order;
+        let journal = JournalId::from(ParticipantId::Order);
         let at = world.servers.streams[journal.index()].len() as u64 + 1;
         world.servers.streams[journal.index()].push(bytes.to_vec());
         world.pass(Millis::from_secs(1));
@@ -319,7 +320,7 @@ fn every_reply_rests_on_a_stored_message() {
     process.host.handle_input(
         world.now,
         ReplicaInput::Appended {
-            journal: ParticipantId::Order,
+            journal: ParticipantId::Order.into(),
             append_id,
             answer: AppendAnswer::Stored {
                 stream_sequence: expected_last.next(),

@@ -14,6 +14,7 @@ use a4co_core::ids::{OrderId, ParticipantId};
 use a4co_core::order::{OrderCommand, OrderStatus};
 use a4co_core::replicated::{AnyEntry, Content, Epoch, HostId, HostSnapshot, ReplicaInput};
 use a4co_core::row::{Row, RowKey};
+use a4co_core::shards::JournalId;
 use a4co_core::time::Millis;
 use common::streams::{Loss, World, message, order};
 use common::{order_id, product_id, reference};
@@ -211,7 +212,7 @@ impl Chaos {
     }
 
     fn watch(&mut self, at: usize) {
-        for journal in ParticipantId::ALL {
+        for journal in ParticipantId::ALL.map(JournalId::from) {
             let (value, revision) = self.world.servers.leases[journal.index()].clone();
             self.world.processes[at]
                 .inputs
@@ -224,7 +225,7 @@ impl Chaos {
     }
 
     fn step_down(&mut self, at: usize) {
-        let journal = ParticipantId::ALL[usize::try_from(self.chance.below(3)).unwrap()];
+        let journal = ParticipantId::ALL[usize::try_from(self.chance.below(3)).unwrap()].into();
         self.world.processes[at]
             .inputs
             .push_back(ReplicaInput::StepDown { journal });
@@ -294,7 +295,7 @@ impl Chaos {
 
     /// No two leaders' entries interleave, and no event is missing or there twice.
     fn check_journals(&self) {
-        for journal in ParticipantId::ALL {
+        for journal in ParticipantId::ALL.map(JournalId::from) {
             let (mut epoch, mut leader, mut next) = (Epoch::default(), HostId::default(), 0);
             for at in 1.. {
                 let Some(bytes) = message(&self.world.servers, journal, at) else {

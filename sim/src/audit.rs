@@ -2,18 +2,17 @@
 //!
 //! It reads each record once it is durable and asks three things of it: the core's named
 //! invariants, on the rows that the record changed; a ledger of its own ([`ledger`]), event
-//! by event, which knows what clients asked for and what the gateway's books say; and a
-//! second host that only replays, whose rows must be those that the first one publishes.
+//! by event, which knows what clients asked for and what the gateway's books say; and
+//! engines of its own that only replay, whose rows must be those that the first ones publish.
 
+mod fold;
 pub mod ledger;
 mod replies;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use a4co_core::decider::Participant;
 use a4co_core::embedded::EmbeddedHost;
-use a4co_core::engine::Engine;
 use a4co_core::ids::{OrderId, ParticipantId, ProductId, Sequence};
 use a4co_core::invariants::{
     self, OrderView, Phase, StockSum, Violation, payment_is_final, reservation_is_final,
@@ -23,12 +22,15 @@ use a4co_core::inventory::{InventoryState, Product, Reservation, ReservationStat
 use a4co_core::order::{Order, OrderState};
 use a4co_core::payment::{Payment, PaymentPhase, PaymentState};
 use a4co_core::record::{self, Frame, Record, Snapshot};
+use a4co_core::replicated::HostSnapshot;
 use a4co_core::row::{Row, RowKey};
 use a4co_core::settings::Settings;
+use a4co_core::shards::{JournalId, Shard, ShardCount, ShardId};
 use a4co_core::time::Timestamp;
 
 use crate::gateway::Gateway;
 use crate::verdict::{Checked, Failure, safety};
+use fold::Fold;
 use ledger::Ledger;
 pub use replies::Asked;
 
@@ -57,10 +59,13 @@ pub struct Audit {
     pub(crate) is_of_cluster: bool,
     /// Every state that each product was in, by version: units on hand, reserved and sold.
     pub stock_history: BTreeMap<ProductId, BTreeMap<u64, [u64; 3]>>,
-    replica: EmbeddedHost,
+    /// One for each shard.
+    folds: Vec<Fold>,
+    count: ShardCount,
     sums: BTreeMap<ProductId, StockSum>,
     replies: replies::Replies,
-    heads: [Sequence; 3],
+    /// By [`JournalId::index`].
+    heads: Vec<Sequence>,
 }
 
 /// The three states, as of which event each, looked at where they are.
@@ -124,19 +129,26 @@ impl Audit {
     /// An auditor of an empty log.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
+        Self::of_shards(settings, ShardCount::ONE)
+    }
+
+    /// An auditor of empty journals.
+    #[must_use]
+    pub fn of_shards(settings: &Settings, count: ShardCount) -> Self {
         Self {
             records: Vec::new(),
             decoded: Vec::new(),
             rows: Rows::new(),
-            ledger: Ledger::new(settings),
+            ledger: Ledger::new(settings, count),
             unpublished: None,
             events: 0,
             is_of_cluster: false,
             stock_history: BTreeMap::new(),
-            replica: EmbeddedHost::new(settings),
+            folds: count.each().map(|it| Fold::new(settings, it)).collect(),
+            count,
             sums: BTreeMap::new(),
             replies: replies::Replies::default(),
-            heads: [Sequence::NONE; 3],
+            heads: JournalId::all(count).map(|_| Sequence::NONE).collect(),
         }
     }
 
@@ -177,21 +189,14 @@ impl Audit {
         self.take_in(record, bytes, gateway)
     }
 
-    /// A record that continues all three journals with nothing.
+    /// A record that continues all three journals of a shard with nothing.
     #[must_use]
-    pub fn empty_record(&self) -> Record {
-        fn nothing<P: Participant>(engine: &Engine<P>) -> Frame<P::Event> {
-            Frame {
-                after: engine.decided(),
-                cursors: engine.cursors(),
-                events: Vec::new(),
-            }
-        }
-        Record {
-            order: nothing(self.replica.order()),
-            inventory: nothing(self.replica.inventory()),
-            payment: nothing(self.replica.payment()),
-        }
+    pub fn empty_record(&self, shard: ShardId) -> Record {
+        self.fold(shard).empty_record()
+    }
+
+    fn fold(&self, shard: ShardId) -> &Fold {
+        &self.folds[usize::from(shard.get())]
     }
 
     /// These events have become durable, in `bytes`.
@@ -199,14 +204,25 @@ impl Audit {
     /// # Errors
     /// The first check that fails.
     pub fn take_in(&mut self, record: Record, bytes: &[u8], gateway: &Gateway) -> Checked {
-        self.contiguous(ParticipantId::Order, &record.order)?;
-        self.contiguous(ParticipantId::Inventory, &record.inventory)?;
-        self.contiguous(ParticipantId::Payment, &record.payment)?;
-        self.ledger.on_record(&record, gateway, &self.rows)?;
-        let rows = self
-            .replica
-            .replay(&record, true)
-            .map_err(|error| safety("replay_equals_state", error.to_string()))?;
+        self.take_in_of(ShardId::FIRST, record, bytes, gateway)
+    }
+
+    /// These events of a shard's journals have become durable, in `bytes`.
+    ///
+    /// # Errors
+    /// The first check that fails.
+    pub fn take_in_of(
+        &mut self,
+        shard: ShardId,
+        record: Record,
+        bytes: &[u8],
+        gateway: &Gateway,
+    ) -> Checked {
+        self.contiguous(ParticipantId::Order, shard, &record.order)?;
+        self.contiguous(ParticipantId::Inventory, shard, &record.inventory)?;
+        self.contiguous(ParticipantId::Payment, shard, &record.payment)?;
+        self.ledger.on_record(shard, &record, gateway, &self.rows)?;
+        let rows = self.folds[usize::from(shard.get())].replay(&record)?;
         self.records.push(bytes.into());
         self.decoded.push(Rc::new(record));
         let rows = shared(rows);
@@ -215,8 +231,15 @@ impl Audit {
         Ok(())
     }
 
-    fn contiguous<E>(&mut self, participant: ParticipantId, frame: &Frame<E>) -> Checked {
-        let head = &mut self.heads[participant.index()];
+    fn contiguous<E>(
+        &mut self,
+        participant: ParticipantId,
+        id: ShardId,
+        frame: &Frame<E>,
+    ) -> Checked {
+        let count = self.count;
+        let journal = JournalId::new(participant, Shard { id, count });
+        let head = &mut self.heads[journal.index()];
         let entries = (1..).map(|nth| Sequence::new(frame.after.get() + nth));
         invariants::journal_contiguous(participant, *head, entries.take(frame.events.len()))
             .map_err(|violation| broken(&violation))?;
@@ -231,12 +254,12 @@ impl Audit {
         for (key, row) in changed {
             let before = self.rows.insert(key.clone(), Rc::clone(row));
             self.check_change(before.as_deref(), row)?;
-            match key {
+            match key.in_its_shard() {
                 RowKey::Order(id) | RowKey::Reservation(id) | RowKey::Payment(id) => {
                     orders.push(*id);
                 }
                 RowKey::Product(id) => products.push(id.clone()),
-                RowKey::Answer(..) => {}
+                RowKey::Answer(..) | RowKey::InShard(..) => {}
             }
             if let Row::Payment(payment) = row.as_ref()
                 && replies::is_definite(payment)
@@ -267,6 +290,7 @@ impl Audit {
     }
 
     fn check_change(&mut self, before: Option<&Row>, after: &Row) -> Checked {
+        let (before, after) = (before.map(Row::in_its_shard), after.in_its_shard());
         let verdict = match (before, after) {
             (Some(Row::Order(before)), Row::Order(after)) => {
                 terminal_is_final(Some(before), Some(after))
@@ -323,10 +347,12 @@ impl Audit {
         // An order that has just been confirmed: that its money is taken next is in a journal
         // that has still to read it. Once everything has ended it must have been taken.
         let is_next = payment.is_some_and(|it| it.phase == PaymentPhase::Authorised);
+        let mut reservations = self.reservations(order_id).map(|(_, held)| held);
         OrderView {
             order_id,
             order: self.order(order_id),
-            reservation: self.reservation(order_id),
+            reservation: reservations.next(),
+            others: reservations.collect(),
             payment,
             gateway: Some(gateway.account(order_id)),
             is_complete: !(self.is_of_cluster && is_next),
@@ -342,17 +368,25 @@ impl Audit {
         }
     }
 
-    /// The durable reservation.
+    /// The durable reservations, each with the shard that has it.
+    pub fn reservations(
+        &self,
+        order_id: OrderId,
+    ) -> impl Iterator<Item = (ShardId, &Reservation)> + '_ {
+        self.count.each().filter_map(move |shard| {
+            let key = RowKey::Reservation(order_id).of_shard(shard);
+            match self.rows.get(&key)?.in_its_shard() {
+                Row::Reservation(held) => Some((shard.id, held.as_ref())),
+                _ => None,
+            }
+        })
+    }
+
+    /// Where the order's stock stands, for people: in each shard that it lies in.
     #[must_use]
-    pub fn reservation(&self, order_id: OrderId) -> Option<&Reservation> {
-        match self
-            .rows
-            .get(&RowKey::Reservation(order_id))
-            .map(AsRef::as_ref)
-        {
-            Some(Row::Reservation(held)) => Some(held),
-            _ => None,
-        }
+    pub fn stock_of(&self, order_id: OrderId) -> Vec<ReservationStatus> {
+        let reservations = self.reservations(order_id);
+        reservations.map(|(_, held)| held.status).collect()
     }
 
     /// The durable payment.
@@ -412,25 +446,20 @@ impl Audit {
     /// # Errors
     /// Which participant's differs.
     pub fn same_state<'s>(&self, live: impl Into<States<'s>>, whose: &str) -> Checked {
-        if !self.replica.is_settled() {
-            return Err(safety("replay_equals_state", "the replica is not settled"));
-        }
-        let (live, folded) = (live.into(), States::from(&self.replica));
-        let differs =
-            |participant: &str, live: &dyn std::fmt::Debug, folded: &dyn std::fmt::Debug| {
-                let why = format!(
-                    "{whose}: the {participant} state is\n  {live:?}\nthe log says\n  {folded:?}"
-                );
-                Err(safety("replay_equals_state", why))
+        same_state(&self.folds[0], live.into(), whose)
+    }
+
+    /// The same, of every shard.
+    ///
+    /// # Errors
+    /// Which participant's differs.
+    pub fn same_states(&self, live: HostSnapshot, whose: &str) -> Checked {
+        for ((shard, fold), live) in self.count.shards().zip(&self.folds).zip(live.shards) {
+            let whose = match self.count {
+                ShardCount::ONE => whose.to_owned(),
+                _ => format!("{whose}, shard {shard}"),
             };
-        if live.order != folded.order {
-            return differs("order", &live.order, &folded.order);
-        }
-        if live.inventory != folded.inventory {
-            return differs("inventory", &live.inventory, &folded.inventory);
-        }
-        if live.payment != folded.payment {
-            return differs("payment", &live.payment, &folded.payment);
+            same_state(fold, States::from(&live.into_parts()), &whose)?;
         }
         Ok(())
     }
@@ -485,4 +514,23 @@ impl Audit {
             None => self.ledger.at_rest(gateway, &self.rows),
         }
     }
+}
+
+fn same_state(fold: &Fold, live: States<'_>, whose: &str) -> Checked {
+    let folded = fold.states()?;
+    let differs = |participant: &str, live: &dyn std::fmt::Debug, folded: &dyn std::fmt::Debug| {
+        let why =
+            format!("{whose}: the {participant} state is\n  {live:?}\nthe log says\n  {folded:?}");
+        Err(safety("replay_equals_state", why))
+    };
+    if live.order != folded.order {
+        return differs("order", &live.order, &folded.order);
+    }
+    if live.inventory != folded.inventory {
+        return differs("inventory", &live.inventory, &folded.inventory);
+    }
+    if live.payment != folded.payment {
+        return differs("payment", &live.payment, &folded.payment);
+    }
+    Ok(())
 }

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use a4co_core::shards::{SHARDS_MAX, ShardCount};
+
 use crate::meaning::meaning;
 use crate::plan::Plan;
 use crate::run::{Outcome, run};
@@ -35,6 +37,8 @@ usage: sim [--seed N | --seeds A..B | --minutes M | --scenario NAME | --plan FIL
 
   --host NAME       embedded (the default), replicated: several processes over a simulated
                     journal service; or any: the seed chooses. With --seed, --seeds, --minutes
+  --shards S        the replicated host with S shards of each participant, or any: the seed
+                    chooses (1 unless said)
   --layer NAME      main (the default), or driver: the production loop on madsim's executor,
                     with --seed and --seeds only
   --jobs J          runs at once, for --seeds and --minutes (the machine's cores)
@@ -77,7 +81,9 @@ pub enum Side {
     Embedded,
     /// Several processes with the replicated host.
     Replicated,
-    /// One of these two; the seed chooses.
+    /// The same, with so many shards of each participant; `None`: the seed chooses.
+    Shards(Option<u16>),
+    /// The embedded host, or the replicated one without shards; the seed chooses.
     Any,
     /// The production driver of the embedded host, on madsim's executor.
     Driver,
@@ -89,19 +95,27 @@ impl Side {
         match self {
             Self::Embedded | Self::Driver => swarm::plan(seed),
             Self::Replicated => cluster::swarm::plan(seed),
+            Self::Shards(count) => cluster::swarm::plan_of_shards(seed, count),
             Self::Any if cluster::swarm::is_chosen(seed) => cluster::swarm::plan(seed),
             Self::Any => swarm::plan(seed),
         }
     }
 
     /// The options that choose it.
-    pub(crate) const fn options(self) -> &'static str {
+    pub(crate) fn options(self) -> String {
         match self {
-            Self::Embedded => "",
-            Self::Replicated => "--host replicated ",
-            Self::Any => "--host any ",
-            Self::Driver => "--layer driver ",
+            Self::Embedded => String::new(),
+            Self::Replicated => "--host replicated ".into(),
+            Self::Shards(None) => "--host replicated --shards any ".into(),
+            Self::Shards(Some(count)) => format!("--host replicated --shards {count} "),
+            Self::Any => "--host any ".into(),
+            Self::Driver => "--layer driver ".into(),
         }
+    }
+
+    /// Is it the replicated host that seeds are of?
+    pub(crate) const fn is_replicated(self) -> bool {
+        matches!(self, Self::Replicated | Self::Shards(_))
     }
 }
 
@@ -141,6 +155,12 @@ fn number(text: Option<&String>, name: &str) -> Result<u64, String> {
         .map_err(|_| format!("{name} needs a number, not {text:?}"))
 }
 
+fn shard_count(text: &str) -> Result<u16, String> {
+    let count = text.parse().ok().and_then(ShardCount::new);
+    let count = count.ok_or_else(|| format!("--shards needs 1 to {SHARDS_MAX}, not {text:?}"))?;
+    Ok(count.get())
+}
+
 impl Options {
     /// A run as it is asked for, with what it is a run of.
     pub(crate) fn how(&self, what: &str) -> String {
@@ -149,7 +169,7 @@ impl Options {
         let side = self.side.options();
         // A plan says itself which host it is of.
         let side = if what.starts_with("--plan ") {
-            ""
+            String::new()
         } else {
             side
         };
@@ -176,6 +196,7 @@ impl Options {
             small: false,
         };
         let mut rest = arguments.iter();
+        let mut shards = None;
         while let Some(argument) = rest.next() {
             match argument.as_str() {
                 "--seed" => options.runs = Runs::Seed(number(rest.next(), "--seed")?),
@@ -213,6 +234,14 @@ impl Options {
                         _ => return Err("--host needs embedded, replicated or any".into()),
                     };
                 }
+                "--shards" => {
+                    let count = match rest.next().map(String::as_str) {
+                        Some("any") => None,
+                        Some(text) => Some(shard_count(text)?),
+                        None => return Err("--shards needs a number, or any".into()),
+                    };
+                    shards = Some(count);
+                }
                 "--jobs" => {
                     let jobs = number(rest.next(), "--jobs")?;
                     options.jobs = usize::try_from(jobs).unwrap_or(1).max(1);
@@ -235,6 +264,11 @@ impl Options {
                 "--keep-going" => options.keep_going = true,
                 other => return Err(format!("{other:?} is no option")),
             }
+        }
+        match (shards, options.side) {
+            (None | Some(Some(1)), _) => {}
+            (Some(count), Side::Replicated) => options.side = Side::Shards(count),
+            (Some(_), _) => return Err("--shards needs --host replicated".into()),
         }
         let is_one = matches!(
             options.runs,
@@ -318,8 +352,11 @@ fn execute(options: &Options) -> Result<ExitCode, String> {
         Runs::Scenario(name) => {
             let mut plan = scenario::plan(name)
                 .ok_or_else(|| format!("no scenario {name:?}; see --scenario list"))?;
-            if side == Side::Replicated {
+            if side.is_replicated() {
                 plan = scenario::of_the_cluster(plan);
+            }
+            if let (Side::Shards(Some(count)), Some(cluster)) = (side, &mut plan.knobs.cluster) {
+                cluster.shards = count;
             }
             one(&plan, &options.how(&format!("--scenario {name}")), options)
         }

@@ -1,5 +1,5 @@
-//! The replicated host in the main layer: two or three processes, each with all three
-//! participants, over a simulated journal service.
+//! The replicated host in the main layer: two or three processes, each with all participants
+//! and all of their shards, over a simulated journal service.
 //!
 //! The world around them is that of the embedded host: clients, gateway, auditor, end. What
 //! is here is what lies between the processes and the service (`wire`), the service
@@ -20,9 +20,10 @@ mod wire;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
-use a4co_core::ids::{OrderId, ParticipantId};
+use a4co_core::ids::OrderId;
 use a4co_core::replicated::{AppendId, HostId, ReplicaInput, ReplicatedHost, StreamSequence};
 use a4co_core::row::{Row, RowKey};
+use a4co_core::shards::{JournalId, PerJournal, ShardCount};
 use a4co_core::time::{Millis, Timestamp};
 
 use crate::audit::{Changed, Rows};
@@ -63,13 +64,13 @@ pub(crate) enum ClusterEvent {
     /// The next message of a tail is due.
     Tail {
         life: u32,
-        journal: ParticipantId,
+        journal: JournalId,
         subscription: u32,
     },
     /// An adapter notices that a tail has left something out.
     TailResumes {
         life: u32,
-        journal: ParticipantId,
+        journal: JournalId,
         subscription: u32,
         from: u64,
     },
@@ -117,14 +118,15 @@ pub(crate) struct Member {
     /// Requests to the service so far, and those that wait for an answer.
     sent: u64,
     open: BTreeMap<u64, Ask>,
-    tails: [Tail; 3],
+    /// By [`JournalId::index`], as are the others.
+    tails: Vec<Tail>,
     /// The append of each journal whose outcome it has not been told, and its payload.
-    flying: [Option<(AppendId, StreamSequence, Vec<u8>)>; 3],
+    flying: Vec<Option<(AppendId, StreamSequence, Vec<u8>)>>,
     /// What readers see here, and up to which message.
     pub(crate) shown: Rows,
-    shown_at: [StreamSequence; 3],
+    shown_at: Vec<StreamSequence>,
     /// The last message that the host has published of each journal.
-    published: [StreamSequence; 3],
+    published: Vec<StreamSequence>,
     /// Commands under way.
     commands: BTreeMap<u64, Carried>,
     /// Orders with a gateway call under way, of this leadership.
@@ -132,9 +134,9 @@ pub(crate) struct Member {
     /// Orders with a call of an earlier leadership under way: its answer may pass for that
     /// of a later one, and then there are two.
     called_before: BTreeSet<OrderId>,
-    leads: [bool; 3],
-    leads_since_us: [u64; 3],
-    halted: [bool; 3],
+    leads: Vec<bool>,
+    leads_since_us: Vec<u64>,
+    halted: Vec<bool>,
     since_snapshot: u32,
 }
 
@@ -142,9 +144,10 @@ pub(crate) struct Member {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Kept {
     rows: Rows,
-    rows_at: [StreamSequence; 3],
+    /// How far, of each journal.
+    rows_at: PerJournal<StreamSequence>,
     /// Rows that are shown and not kept yet.
-    unsaved: VecDeque<(ParticipantId, StreamSequence, Changed)>,
+    unsaved: VecDeque<(JournalId, StreamSequence, Changed)>,
     snapshot: Option<Vec<u8>>,
 }
 
@@ -167,6 +170,9 @@ pub(crate) struct Machine {
 #[derive(Debug)]
 pub(crate) struct Cluster {
     pub(crate) knobs: ClusterKnobs,
+    pub(crate) shards: ShardCount,
+    /// In the order of [`JournalId::index`].
+    pub(crate) journals: Vec<JournalId>,
     pub(crate) service: Service,
     pub(crate) machines: Vec<Machine>,
     entries: Entries,
@@ -205,11 +211,14 @@ impl Member {
 impl Cluster {
     pub(crate) fn new(knobs: ClusterKnobs) -> Self {
         let machines = knobs.roles.iter().map(|_| Machine::default()).collect();
+        let shards = knobs.shard_count();
         Self {
             knobs,
-            service: Service::default(),
+            shards,
+            journals: JournalId::all(shards).collect(),
+            service: Service::new(shards),
             machines,
-            entries: Entries::default(),
+            entries: Entries::new(shards),
             object_store: None,
             damage: None,
             reads: reads::Reads::default(),

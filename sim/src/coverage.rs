@@ -30,6 +30,8 @@ const EVENTS: [&str; EVENTS_MAX] = {
         "OrderCancelled",
         "Answered (order)",
         "Recalled (order)",
+        "StockAnswered",
+        "StockGivenUp",
     ];
     let inventory = [
         "ProductDefined",
@@ -44,6 +46,7 @@ const EVENTS: [&str; EVENTS_MAX] = {
         "InventoryExpired",
         "Answered (inventory)",
         "Recalled (inventory)",
+        "Returned",
     ];
     let payment = [
         "PaymentProcessing",
@@ -72,6 +75,8 @@ const EVENTS: [&str; EVENTS_MAX] = {
     while at < payment.len() {
         if at < order.len() {
             names[at] = order[at];
+        }
+        if at < inventory.len() {
             names[INVENTORY as usize + at] = inventory[at];
         }
         names[PAYMENT as usize + at] = payment[at];

@@ -109,7 +109,7 @@ pub(crate) fn add_record(line: &mut Line, record: &Record) {
 /// Adds the rows that a record changed.
 pub(crate) fn add_rows<'r>(line: &mut Line, rows: impl Iterator<Item = &'r (RowKey, Rc<Row>)>) {
     line.changes.extend(rows.map(|(key, row)| {
-        let (kind, id, state, full) = match row.as_ref() {
+        let (kind, id, state, full) = match row.in_its_shard() {
             Row::Order(it) => (
                 "order",
                 it.order_id.to_string(),
@@ -136,10 +136,11 @@ pub(crate) fn add_rows<'r>(line: &mut Line, rows: impl Iterator<Item = &'r (RowK
                 ("product", it.product_id.to_string(), state, json(it))
             }
             Row::Answer(it) => ("answer", it.key.to_string(), "kept".into(), json(it)),
+            Row::InShard(..) => ("row", String::new(), String::new(), json(row.as_ref())),
         };
-        let order = match key {
+        let order = match key.in_its_shard() {
             RowKey::Order(id) | RowKey::Reservation(id) | RowKey::Payment(id) => Some(*id),
-            RowKey::Product(_) | RowKey::Answer(..) => None,
+            RowKey::Product(_) | RowKey::Answer(..) | RowKey::InShard(..) => None,
         };
         Change {
             kind,
@@ -168,6 +169,13 @@ pub(crate) fn books(gateway: &Gateway, order_id: OrderId) -> Change {
         state: charge,
         full,
     }
+}
+
+/// Where an order's reservations stand, one for each shard that it lies in.
+fn stock(world: &World<'_>, order_id: OrderId) -> Option<String> {
+    let stock = world.audit.stock_of(order_id);
+    let words: Vec<String> = stock.iter().map(words).collect();
+    (!words.is_empty()).then(|| words.join(", "))
 }
 
 fn words(state: &impl Debug) -> String {
@@ -200,7 +208,7 @@ pub(crate) fn ends(world: &World<'_>) -> Vec<OrderEnd> {
                 saga: order.map(|order| order.saga.to_string()),
                 status: order.map(|order| order.status.to_string()),
                 payment: world.audit.payment(id).map(|it| words(&it.phase)),
-                reservation: world.audit.reservation(id).map(|it| words(&it.status)),
+                reservation: stock(world, id),
                 gateway: books(&world.gateway, id).state,
             }
         })

@@ -7,6 +7,7 @@ use a4co_core::inventory::ReservationStatus;
 use a4co_core::order::SagaState;
 use a4co_core::payment::{PaymentPhase, RefundOrigin};
 use a4co_core::settings::Settings;
+use a4co_core::shards::{JournalId, Shard, ShardCount, ShardId};
 use a4co_core::time::{Millis, Timestamp};
 
 use crate::audit::Audit;
@@ -49,38 +50,45 @@ impl World<'_> {
         if self.now_us < process.started_us + slack_ms * 1000 {
             return Ok(());
         }
-        self.no_deadline_passed([self.engine_now(); 3], slack_ms)
+        let clocks = [self.engine_now(); 3];
+        self.no_deadline_passed(ShardCount::ONE, &clocks, slack_ms)
     }
 
     /// No deadline lies so far back on the clocks of those who lead.
-    pub(crate) fn no_deadline_passed(&self, clocks: [Timestamp; 3], slack_ms: u64) -> Checked {
-        let late = |journal: ParticipantId, at: Timestamp| {
-            at.saturating_add(Millis::new(slack_ms)) < clocks[journal.index()]
+    pub(crate) fn no_deadline_passed(
+        &self,
+        count: ShardCount,
+        clocks: &[Timestamp],
+        slack_ms: u64,
+    ) -> Checked {
+        let clock = |participant: ParticipantId, id: ShardId| {
+            clocks[JournalId::new(participant, Shard { id, count }).index()]
         };
+        let late = |now: Timestamp, at: Timestamp| at.saturating_add(Millis::new(slack_ms)) < now;
         for order in self.audit.orders() {
             let order_id = order.order_id;
             let may_time_out = matches!(
                 order.saga,
                 SagaState::Started | SagaState::PaymentProcessing
             );
-            if may_time_out && late(ParticipantId::Order, order.deadline_at) {
-                let now = clocks[0];
+            let shard = count.of_order(order_id);
+            let now = clock(ParticipantId::Order, shard);
+            if may_time_out && late(now, order.deadline_at) {
                 let why = format!("order {order_id} is {} at {now}", order.saga);
                 return Err(liveness("deadline_is_served", why));
             }
-            if let Some(held) = self.audit.reservation(order_id)
-                && held.status == ReservationStatus::Active
-                && late(ParticipantId::Inventory, held.expires_at)
-            {
-                let now = clocks[1];
-                let why = format!("order {order_id} holds stock at {now}");
-                return Err(safety("no_hold_outlives_its_end", why));
+            for (shard, held) in self.audit.reservations(order_id) {
+                let now = clock(ParticipantId::Inventory, shard);
+                if held.status == ReservationStatus::Active && late(now, held.expires_at) {
+                    let why = format!("order {order_id} holds stock at {now}");
+                    return Err(safety("no_hold_outlives_its_end", why));
+                }
             }
             if let Some(payment) = self.audit.payment(order_id)
                 && payment.phase == PaymentPhase::Charging
-                && late(ParticipantId::Payment, payment.deadline_at)
+                && late(clock(ParticipantId::Payment, shard), payment.deadline_at)
             {
-                let now = clocks[2];
+                let now = clock(ParticipantId::Payment, shard);
                 let why = format!("order {order_id} is still charged at {now}");
                 return Err(liveness("deadline_is_served", why));
             }
@@ -192,7 +200,7 @@ pub(crate) fn unended(audit: &Audit, gateway: &Gateway, settings: &Settings) -> 
                 payment.and_then(|it| it.owed_operation(settings)),
                 payment.map(|it| it.due_at),
                 payment.map(|it| it.attempts),
-                audit.reservation(order_id).map(|it| it.status),
+                audit.stock_of(order_id),
             ));
         }
         if let Some(payment) = payment {
@@ -210,9 +218,8 @@ pub(crate) fn unended(audit: &Audit, gateway: &Gateway, settings: &Settings) -> 
                 ));
             }
         }
-        if let Some(held) = audit.reservation(order_id)
-            && held.status == ReservationStatus::Active
-        {
+        let mut held = audit.reservations(order_id);
+        if held.any(|(_, held)| held.status == ReservationStatus::Active) {
             return Some(format!("order {order_id} has ended and still holds stock"));
         }
     }

@@ -147,6 +147,11 @@ const MEANINGS: &[(&str, &str)] = &[
         "the saga took a step that what came before does not allow, or left out an undo",
     ),
     (
+        "model_shard",
+        "an event is in another shard's journal, asks other shards than its order lies in, or \
+         says that a shard answered what it did not",
+    ),
+    (
         "model_stock",
         "what the inventory journal claims is not what the auditor's own count says",
     ),

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::coverage::Strike;
 use a4co_core::settings::Settings;
+use a4co_core::shards::Shard;
 use a4co_core::time::Millis;
 
 use crate::cluster::plan::{ClusterBreaks, ClusterKnobs};
@@ -186,6 +187,7 @@ impl Knobs {
             max_active_orders: usize::try_from(self.max_active_orders).unwrap_or(usize::MAX),
             // So small that it is reached, and what is decided fits into a segment.
             frame_bytes_soft_max: usize::try_from(self.segment_bytes / 16).unwrap_or(usize::MAX),
+            shard: Shard::ALONE,
         }
     }
 }

@@ -10,6 +10,7 @@ use a4co_core::gateway::{GatewayCall, GatewayOutcome};
 use a4co_core::ids::OrderId;
 use a4co_core::row::{Row, RowKey};
 use a4co_core::settings::Settings;
+use a4co_core::shards::ShardCount;
 use a4co_core::time::Timestamp;
 use a4co_journal::sim_disk::{SimDisk, SimFault};
 
@@ -180,6 +181,8 @@ impl<'p> World<'p> {
     /// The world of a plan, before anything has happened.
     pub(crate) fn new(plan: &'p Plan, keep_lines: bool) -> Self {
         let settings = plan.knobs.settings();
+        let shards = plan.knobs.cluster.as_ref();
+        let shards = shards.map_or(ShardCount::ONE, |knobs| knobs.shard_count());
         let mut world = Self {
             plan,
             now_us: 0,
@@ -194,7 +197,7 @@ impl<'p> World<'p> {
                 .map(|knobs| Box::new(Cluster::new((**knobs).clone()))),
             processes: 0,
             store: Store::default(),
-            audit: Audit::new(&settings),
+            audit: Audit::of_shards(&settings, shards),
             gateway: Gateway::default(),
             calls: BTreeMap::new(),
             calls_made: 0,

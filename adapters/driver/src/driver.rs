@@ -417,6 +417,6 @@ pub(crate) fn may_be_awaited(row: &Row) -> bool {
     match row {
         Row::Order(order) => order.saga.is_terminal(),
         Row::Payment(payment) => !payment.refunds.is_empty(),
-        Row::Reservation(_) | Row::Product(_) | Row::Answer(_) => false,
+        Row::Reservation(_) | Row::Product(_) | Row::Answer(_) | Row::InShard(..) => false,
     }
 }

@@ -22,11 +22,9 @@ use std::sync::Arc;
 
 use a4co_core::command::RequestId;
 use a4co_core::gateway::GatewayCall;
-use a4co_core::ids::ParticipantId;
-use a4co_core::replicated::{
-    Position, ReplicaInput, ReplicaOutput, ReplicatedHost, Role, StreamSequence,
-};
+use a4co_core::replicated::{ReplicaInput, ReplicaOutput, ReplicatedHost, Role, StreamSequence};
 use a4co_core::row::{Row, RowKey};
+use a4co_core::shards::JournalId;
 use a4co_core::time::{Millis, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
@@ -83,7 +81,7 @@ pub struct ReplicaReach {
     /// Who leads, and how far readers see.
     pub standings: Standings,
     /// Hands a journal over.
-    pub step_down: mpsc::UnboundedSender<ParticipantId>,
+    pub step_down: mpsc::UnboundedSender<JournalId>,
     /// Ends the loop.
     pub stop: oneshot::Sender<()>,
 }
@@ -113,7 +111,7 @@ pub struct ReplicaDriver<J, S, R, C, O> {
     standings: Standings,
     submissions: mpsc::Receiver<Submission>,
     events: mpsc::UnboundedReceiver<Event>,
-    step_downs: mpsc::UnboundedReceiver<ParticipantId>,
+    step_downs: mpsc::UnboundedReceiver<JournalId>,
     row_sink: Arc<dyn RowSink>,
     answer_sink: Arc<dyn AnswerSink>,
     stop: oneshot::Receiver<()>,
@@ -124,7 +122,7 @@ pub struct ReplicaDriver<J, S, R, C, O> {
     published: u64,
     shown: Positions,
     /// Where each journal ended when it was first looked at.
-    targets: [Option<StreamSequence>; 3],
+    targets: Vec<Option<StreamSequence>>,
     is_caught_up: bool,
     /// Lease writes without an answer.
     lease_writes: usize,
@@ -133,7 +131,7 @@ pub struct ReplicaDriver<J, S, R, C, O> {
     quiesce_rests_until: Timestamp,
     calls: Vec<GatewayCall>,
     fetches: Vec<RowKey>,
-    halted: [Option<String>; 3],
+    halted: Vec<Option<String>>,
 }
 
 impl<J: Journals, S: Snapshots, R: Rows, C: Clock, O: ReplicaObserver>
@@ -151,12 +149,15 @@ impl<J: Journals, S: Snapshots, R: Rows, C: Clock, O: ReplicaObserver>
             handle: ReplicaHandle::new(submit),
             watches: Watches::default(),
             answers: answer_sink.clone(),
-            standings: Standings::default(),
+            standings: Standings::new(parts.host.shard_count()),
             step_down,
             stop,
         };
+        let journals = parts.host.journals();
         let driver = Self {
-            shown: positions(&parts.host).map(|it| it.stream_sequence),
+            targets: vec![None; journals.len()],
+            halted: vec![None; journals.len()],
+            shown: applied(&parts.host),
             host: parts.host,
             journals: parts.journals,
             outlet: parts.outlet,
@@ -177,14 +178,12 @@ impl<J: Journals, S: Snapshots, R: Rows, C: Clock, O: ReplicaObserver>
             answers: HashMap::new(),
             next_request: 0,
             published: parts.published,
-            targets: [None; 3],
             is_caught_up: false,
             lease_writes: 0,
             quiesces_until: None,
             quiesce_rests_until: Timestamp::UNIX_EPOCH,
             calls: Vec::new(),
             fetches: Vec::new(),
-            halted: [const { None }; 3],
         };
         (driver, reach)
     }
@@ -244,9 +243,11 @@ impl<J: Journals, S: Snapshots, R: Rows, C: Clock, O: ReplicaObserver>
     /// May new commands be taken?
     fn takes_work(&self) -> bool {
         self.quiesces_until.is_none()
-            && !ParticipantId::ALL
-                .into_iter()
-                .any(|journal| self.host.is_saturated(journal))
+            && !self
+                .host
+                .journals()
+                .iter()
+                .any(|journal| self.host.is_saturated(*journal))
     }
 
     fn take_batch(&mut self) {
@@ -306,7 +307,7 @@ impl<J: Journals, S: Snapshots, R: Rows, C: Clock, O: ReplicaObserver>
         self.host.handle_input(self.clock.now(), input);
     }
 
-    fn step_down(&mut self, journal: ParticipantId) {
+    fn step_down(&mut self, journal: JournalId) {
         let input = ReplicaInput::StepDown { journal };
         self.host.handle_input(self.clock.now(), input);
     }
@@ -315,7 +316,7 @@ impl<J: Journals, S: Snapshots, R: Rows, C: Clock, O: ReplicaObserver>
         self.stops_by = Some(self.clock.now().saturating_add(HAND_OVER));
         // What waits in the queue is answered: refused, or done.
         self.submissions.close();
-        for journal in ParticipantId::ALL {
+        for journal in self.host.journals().to_vec() {
             self.step_down(journal);
         }
     }
@@ -328,9 +329,11 @@ impl<J: Journals, S: Snapshots, R: Rows, C: Clock, O: ReplicaObserver>
         let is_done = self.answers.is_empty()
             && self.submissions.is_empty()
             && self.lease_writes == 0
-            && ParticipantId::ALL
-                .into_iter()
-                .all(|journal| self.host.role(journal) == Role::Follower);
+            && self
+                .host
+                .journals()
+                .iter()
+                .all(|journal| self.host.role(*journal) == Role::Follower);
         if !is_done && self.clock.now() >= by {
             tracing::warn!("the end does not wait for a hand-over any longer");
             return true;
@@ -391,7 +394,7 @@ impl<J: Journals, S: Snapshots, R: Rows, C: Clock, O: ReplicaObserver>
                 ..
             } => self.publish(journal, stream_sequence, rows),
             ReplicaOutput::Reply { request, reply } => {
-                let shown = self.shown;
+                let shown = self.shown.clone();
                 self.answer(request, Ok(Replied { reply, shown }));
             }
             ReplicaOutput::Refused { request, refusal } => self.answer(request, Err(refusal)),
@@ -411,7 +414,7 @@ impl<J: Journals, S: Snapshots, R: Rows, C: Clock, O: ReplicaObserver>
     }
 
     /// Shows rows. What a rebuilt participant goes through again is shown already.
-    fn publish(&mut self, journal: ParticipantId, at: StreamSequence, rows: Vec<Row>) {
+    fn publish(&mut self, journal: JournalId, at: StreamSequence, rows: Vec<Row>) {
         let shown = &mut self.shown[journal.index()];
         if at <= *shown {
             return;
@@ -438,27 +441,31 @@ impl<J: Journals, S: Snapshots, R: Rows, C: Clock, O: ReplicaObserver>
     }
 
     fn update_standings(&mut self) {
-        let reached = positions(&self.host);
-        let fresh = ParticipantId::ALL.map(|journal| Standing {
-            leader: match (self.host.role(journal), self.host.leader(journal)) {
+        let host = &self.host;
+        let fresh = |journal: JournalId| Standing {
+            leader: match (host.role(journal), host.leader(journal)) {
                 (Role::Leader { epoch }, _) => Leader::Here(epoch),
                 (Role::Follower, Some(host)) => Leader::There(host),
                 (Role::Follower, None) => Leader::Nobody,
             },
-            epoch: reached[journal.index()].epoch,
+            epoch: host.position(journal).epoch,
             shown: self.shown[journal.index()],
             halted: self.halted[journal.index()].clone(),
-        });
+        };
         self.standings.update(|now| {
-            let has_changed = *now != fresh;
-            *now = fresh;
+            let mut has_changed = false;
+            for (standing, journal) in now.iter_mut().zip(host.journals()) {
+                let fresh = fresh(*journal);
+                has_changed |= *standing != fresh;
+                *standing = fresh;
+            }
             has_changed
         });
         if !self.is_caught_up {
-            self.is_caught_up = reached
+            self.is_caught_up = applied(&self.host)
                 .iter()
-                .zip(self.targets)
-                .all(|(at, target)| target.is_some_and(|target| at.stream_sequence >= target));
+                .zip(&self.targets)
+                .all(|(at, target)| target.is_some_and(|target| *at >= target));
             if self.is_caught_up {
                 self.observer.caught_up(&self.host);
             }
@@ -490,10 +497,10 @@ impl<J: Journals, S: Snapshots, R: Rows, C: Clock, O: ReplicaObserver>
     }
 }
 
-fn positions(host: &ReplicatedHost) -> [Position; 3] {
-    [
-        *host.order().position(),
-        *host.inventory().position(),
-        *host.payment().position(),
-    ]
+/// How far the host has applied each journal.
+fn applied(host: &ReplicatedHost) -> Positions {
+    let journals = host.journals().iter();
+    journals
+        .map(|journal| host.position(*journal).stream_sequence)
+        .collect()
 }

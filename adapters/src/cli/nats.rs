@@ -7,6 +7,8 @@ use serde::Serialize;
 use tokio::runtime::Runtime;
 
 use super::{ConfigFlags, EventsCommand, Exit, NatsCommand, StatusFlags, complain, load, show};
+use a4co_core::shards::ShardCount;
+
 use crate::config::{Config, GatewayChoice};
 use crate::events::{Body, PublicEvent, PublicStream};
 use crate::nats::{self, Connected, Consumed, JournalError, NatsConfig, NatsError, ReplayError};
@@ -24,7 +26,7 @@ pub fn run_nats(command: &NatsCommand, file: Option<&Path>, as_json: bool) -> Ex
     };
     with_nats(settings, file, async |nats, config| {
         let replicas = config.nats.access.replicas;
-        let mut wanted = nats::wanted(replicas);
+        let mut wanted = nats::wanted(replicas, ShardCount::ONE);
         if config.gateway == GatewayChoice::Sandbox {
             wanted.push(nats::sandbox_books(replicas));
         }

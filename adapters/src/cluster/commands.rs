@@ -7,6 +7,7 @@ use std::time::Duration;
 use a4co_core::command::{Command, Reply};
 use a4co_core::record;
 use a4co_core::replicated::{HostId, Refusal, StreamSequence};
+use a4co_core::shards::{JournalId, PerJournal, ShardCount};
 use a4co_driver::SubmitError;
 use a4co_driver::replicated::{
     Leader, Positions, ReplicaHandle, ReplicaSubmitError, Replied, Standings,
@@ -48,7 +49,7 @@ pub(super) fn command_subject(host: HostId) -> String {
 /// What a leader says to a forwarded command.
 #[derive(Debug, Serialize, Deserialize)]
 enum Forwarded {
-    Replied(Box<Reply>, [StreamSequence; 3]),
+    Replied(Box<Reply>, PerJournal<StreamSequence>),
     /// It changed nothing, and never will.
     NotLeader,
     OutcomeUnknown,
@@ -68,7 +69,7 @@ pub(super) struct Router {
 
 impl Router {
     async fn route(&self, command: Command) -> Result<Reply, SubmitError> {
-        let journal = command.participant();
+        let journal = command.journal(self.standings.shard_count());
         let until = Instant::now() + LEADER_WAIT;
         loop {
             let leader = self.standings.leader(journal);
@@ -94,7 +95,7 @@ impl Router {
         match self.local.submit(command).await {
             Ok(Replied { reply, shown }) => {
                 // The loop tells the standings a moment after the reply.
-                self.know(shown);
+                self.know(&shown);
                 Some(Ok(reply))
             }
             Err(ReplicaSubmitError::Refused(Refusal::NotLeader { .. })) => None,
@@ -125,8 +126,10 @@ impl Router {
         };
         Some(match answer {
             Forwarded::Replied(reply, shown) => {
-                self.know(shown);
-                let shown = self.standings.wait_shown(shown);
+                let count = self.standings.shard_count();
+                let shown: Positions = JournalId::all(count).map(|it| shown.of(it)).collect();
+                self.know(&shown);
+                let shown = self.standings.wait_shown(&shown);
                 let _ = tokio::time::timeout(SHOWN_WAIT, shown).await;
                 Ok(*reply)
             }
@@ -140,13 +143,14 @@ impl Router {
         })
     }
 
-    fn know(&self, shown: Positions) {
+    fn know(&self, shown: &[StreamSequence]) {
         let mut known = self
             .known
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
+        known.resize(shown.len(), StreamSequence::NONE);
         for (known, shown) in known.iter_mut().zip(shown) {
-            *known = (*known).max(shown);
+            *known = (*known).max(*shown);
         }
     }
 }
@@ -159,13 +163,13 @@ impl Commands for Router {
 
 impl Positioned for Router {
     fn position(&self) -> String {
-        let shown = self.standings.shown();
-        self.know(shown);
+        self.know(&self.standings.shown());
         let known = self
             .known
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        known.map(|it| it.get().to_string()).join(".")
+        let known: Vec<String> = known.iter().map(|it| it.get().to_string()).collect();
+        known.join(".")
     }
 
     fn wait<'a>(&'a self, position: &'a str) -> BoxFuture<'a, Result<(), PositionError>> {
@@ -174,10 +178,11 @@ impl Positioned for Router {
                 .split('.')
                 .map(|part| part.parse().ok().map(StreamSequence::new))
                 .collect();
-            let wanted: Positions = parts
-                .and_then(|parts| parts.try_into().ok())
+            let journals = self.standings.journals().count();
+            let wanted = parts
+                .filter(|parts| parts.len() == journals)
                 .ok_or(PositionError::Malformed)?;
-            let shown = self.standings.wait_shown(wanted);
+            let shown = self.standings.wait_shown(&wanted);
             tokio::time::timeout(POSITION_WAIT, shown)
                 .await
                 .map_err(|_| PositionError::Behind)
@@ -186,7 +191,7 @@ impl Positioned for Router {
 }
 
 /// Takes forwarded commands, for as long as the connection lives.
-pub(super) async fn serve(client: Client, host: HostId, local: ReplicaHandle) {
+pub(super) async fn serve(client: Client, host: HostId, local: ReplicaHandle, count: ShardCount) {
     let permits = Arc::new(Semaphore::new(FORWARDED_MAX));
     let mut requests = match client.subscribe(command_subject(host)).await {
         Ok(requests) => requests,
@@ -205,7 +210,7 @@ pub(super) async fn serve(client: Client, host: HostId, local: ReplicaHandle) {
             let answer = match permit {
                 Err(_) => Forwarded::QueueFull,
                 Ok(_permit) => match record::decode::<Command>(&message.payload) {
-                    Ok(command) => carry_out(&local, command).await,
+                    Ok(command) => carry_out(&local, command, count).await,
                     Err(_) => Forwarded::Undecodable,
                 },
             };
@@ -215,9 +220,15 @@ pub(super) async fn serve(client: Client, host: HostId, local: ReplicaHandle) {
     }
 }
 
-async fn carry_out(local: &ReplicaHandle, command: Command) -> Forwarded {
+async fn carry_out(local: &ReplicaHandle, command: Command, count: ShardCount) -> Forwarded {
     match local.submit(command).await {
-        Ok(Replied { reply, shown }) => Forwarded::Replied(Box::new(reply), shown),
+        Ok(Replied { reply, shown }) => {
+            let mut positions = PerJournal::default();
+            for (journal, shown) in JournalId::all(count).zip(shown) {
+                positions.set(journal, shown);
+            }
+            Forwarded::Replied(Box::new(reply), positions)
+        }
         Err(ReplicaSubmitError::Refused(Refusal::NotLeader { .. })) => Forwarded::NotLeader,
         Err(ReplicaSubmitError::Submit(SubmitError::QueueFull)) => Forwarded::QueueFull,
         Err(ReplicaSubmitError::Refused(Refusal::OutcomeUnknown))

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use a4co_core::ids::ParticipantId;
 use a4co_core::replicated::StreamSequence;
 use a4co_core::replicated::{AppendAnswer, AppendId, LeaseAnswer, ReadAnswer, ReplicaInput};
+use a4co_core::shards::{JournalId, ShardCount};
 use a4co_driver::replicated::Standings;
 use a4co_driver::replicated::ports::{Inlet, Journals};
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
@@ -40,7 +40,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 struct Shared {
     nats: Connected,
     inlet: Inlet,
-    streams: [Stream<()>; 3],
+    /// By [`JournalId::index`].
+    streams: Vec<Stream<()>>,
+    count: ShardCount,
     leases: Stream<()>,
     metrics: AppendMetrics,
     /// Bytes of the journals that have come in.
@@ -52,7 +54,8 @@ struct Shared {
 pub(super) struct NatsJournals {
     shared: Arc<Shared>,
     runtime: Handle,
-    tails: [Option<AbortHandle>; 3],
+    /// By [`JournalId::index`].
+    tails: Vec<Option<AbortHandle>>,
     leases: AbortHandle,
 }
 
@@ -60,6 +63,7 @@ impl NatsJournals {
     /// A port over streams that were found as they must be.
     pub(super) async fn new(
         nats: Connected,
+        count: ShardCount,
         inlet: Inlet,
         metrics: AppendMetrics,
         delivered: Arc<AtomicU64>,
@@ -68,17 +72,16 @@ impl NatsJournals {
             let stream = nats.jetstream.get_stream_no_info(name).await;
             stream.map_err(|error| crate::nats::NatsError::jetstream(name, error))
         };
-        let [order, inventory, payment] = ParticipantId::ALL.map(journal_stream);
-        let streams = [
-            stream(&order).await?,
-            stream(&inventory).await?,
-            stream(&payment).await?,
-        ];
+        let mut streams = Vec::new();
+        for journal in JournalId::all(count) {
+            streams.push(stream(&journal_stream(journal)).await?);
+        }
         let leases = stream(LEASES).await?;
         let shared = Arc::new(Shared {
             nats,
             inlet,
             streams,
+            count,
             leases,
             metrics,
             delivered,
@@ -88,7 +91,7 @@ impl NatsJournals {
         Ok(Self {
             shared,
             runtime,
-            tails: [const { None }; 3],
+            tails: JournalId::all(count).map(|_| None).collect(),
             leases: watching.abort_handle(),
         })
     }
@@ -108,7 +111,7 @@ impl NatsJournals {
                 };
                 let seen = standings.shown();
                 let mut all_answer = true;
-                for journal in ParticipantId::ALL {
+                for journal in JournalId::all(shared.count) {
                     all_answer &= shared.look(journal, seen[journal.index()]).await;
                 }
                 match all_answer {
@@ -131,7 +134,7 @@ impl Drop for NatsJournals {
 }
 
 impl Journals for NatsJournals {
-    fn follow(&mut self, journal: ParticipantId, from: StreamSequence) {
+    fn follow(&mut self, journal: JournalId, from: StreamSequence) {
         let tail = self.runtime.spawn(tail(self.shared.clone(), journal, from));
         let before = self.tails[journal.index()].replace(tail.abort_handle());
         if let Some(before) = before {
@@ -141,7 +144,7 @@ impl Journals for NatsJournals {
 
     fn append(
         &mut self,
-        journal: ParticipantId,
+        journal: JournalId,
         append_id: AppendId,
         expected_last: StreamSequence,
         payload: Vec<u8>,
@@ -159,7 +162,7 @@ impl Journals for NatsJournals {
         });
     }
 
-    fn read_entry(&mut self, journal: ParticipantId, at: StreamSequence) {
+    fn read_entry(&mut self, journal: JournalId, at: StreamSequence) {
         let shared = self.shared.clone();
         self.runtime.spawn(async move {
             // From the stream's leader, not from a replica that may be behind.
@@ -182,13 +185,13 @@ impl Journals for NatsJournals {
         });
     }
 
-    fn read_stream(&mut self, journal: ParticipantId, seen: StreamSequence) {
+    fn read_stream(&mut self, journal: JournalId, seen: StreamSequence) {
         let shared = self.shared.clone();
         self.runtime
             .spawn(async move { shared.look(journal, seen).await });
     }
 
-    fn read_lease(&mut self, journal: ParticipantId) {
+    fn read_lease(&mut self, journal: JournalId) {
         let shared = self.shared.clone();
         self.runtime.spawn(async move {
             let subject = lease_subject(journal);
@@ -214,7 +217,7 @@ impl Journals for NatsJournals {
         });
     }
 
-    fn write_lease(&mut self, journal: ParticipantId, expected_revision: u64, value: Vec<u8>) {
+    fn write_lease(&mut self, journal: JournalId, expected_revision: u64, value: Vec<u8>) {
         let shared = self.shared.clone();
         self.runtime.spawn(async move {
             let message = PublishMessage::build()
@@ -245,7 +248,7 @@ const KV_OPERATION: &str = "KV-Operation";
 impl Shared {
     async fn append(
         &self,
-        journal: ParticipantId,
+        journal: JournalId,
         append_id: AppendId,
         expected_last: StreamSequence,
         payload: Vec<u8>,
@@ -283,7 +286,7 @@ impl Shared {
     }
 
     /// Says whether there was an answer.
-    async fn look(&self, journal: ParticipantId, seen: StreamSequence) -> bool {
+    async fn look(&self, journal: JournalId, seen: StreamSequence) -> bool {
         let name = journal_stream(journal);
         let (first, last) = match self.nats.jetstream.get_stream(&name).await {
             Ok(stream) if !is_by_leader(stream.cached_info()) => {
@@ -316,7 +319,7 @@ impl Shared {
         true
     }
 
-    fn saw_lease(&self, journal: ParticipantId, is_gone: bool, value: &[u8], revision: u64) {
+    fn saw_lease(&self, journal: JournalId, is_gone: bool, value: &[u8], revision: u64) {
         self.inlet.answer(ReplicaInput::LeaseSeen {
             journal,
             value: (!is_gone).then(|| value.to_vec()),
@@ -326,7 +329,7 @@ impl Shared {
 }
 
 /// Delivers a journal's messages from one on, for as long as somebody takes them.
-async fn tail(shared: Arc<Shared>, journal: ParticipantId, from: StreamSequence) {
+async fn tail(shared: Arc<Shared>, journal: JournalId, from: StreamSequence) {
     let (stream, name) = (&shared.streams[journal.index()], journal_stream(journal));
     let mut connects = shared.nats.connects.clone();
     let mut next = from;
@@ -380,8 +383,8 @@ async fn watch_leases(shared: Arc<Shared>) {
                 };
                 let Some(Ok(message)) = message else { break };
                 let Ok(info) = message.info() else { break };
-                let of = |it: &ParticipantId| lease_subject(*it) == message.subject.as_str();
-                let Some(journal) = ParticipantId::ALL.into_iter().find(of) else {
+                let of = |it: &JournalId| lease_subject(*it) == message.subject.as_str();
+                let Some(journal) = JournalId::all(shared.count).find(of) else {
                     continue;
                 };
                 let is_gone = message

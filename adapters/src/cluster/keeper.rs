@@ -95,7 +95,7 @@ fn replace(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SeenStreams {
     /// When each was made, as the servers say it.
-    pub(super) made: [String; 3],
+    pub(super) made: Vec<String>,
     /// The last message of each that was seen.
     pub(super) seen: Positions,
 }
@@ -116,14 +116,13 @@ impl SeenStreams {
             Some((StreamSequence::new(seen.parse().ok()?), made.to_owned()))
         };
         let lines: Option<Vec<_>> = text.lines().map(line).collect();
-        let three: Option<[_; 3]> = lines.and_then(|lines| lines.try_into().ok());
-        let Some([order, inventory, payment]) = three else {
+        // Three journals for each shard.
+        let lines = lines.filter(|lines| !lines.is_empty() && lines.len() % 3 == 0);
+        let Some(lines) = lines else {
             return Err(io::Error::other("it is not as this version writes it"));
         };
-        Ok(Some(Self {
-            made: [order.1, inventory.1, payment.1],
-            seen: [order.0, inventory.0, payment.0],
-        }))
+        let (seen, made) = lines.into_iter().unzip();
+        Ok(Some(Self { made, seen }))
     }
 
     pub(super) fn write(&self, folder: &Path) -> io::Result<()> {
@@ -226,7 +225,9 @@ mod tests {
     fn a_snapshot_is_read_as_written_and_a_damaged_one_as_none() {
         let folder = tempfile::tempdir().expect("a folder");
         assert!(read_snapshot(folder.path()).is_none());
-        let snapshot = HostSnapshot::default();
+        let snapshot = HostSnapshot {
+            shards: vec![a4co_core::replicated::ShardSnapshot::default()],
+        };
         write_snapshot(folder.path(), 17, &snapshot.encode()).expect("written");
         let kept = read_snapshot(folder.path()).expect("kept");
         assert_eq!((kept.published, kept.snapshot), (17, snapshot));
@@ -245,8 +246,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         assert_eq!(SeenStreams::read(folder.path()).expect("read"), None);
         let seen = SeenStreams {
-            made: ["a b", "c", "d"].map(str::to_owned),
-            seen: [1, 2, 3].map(StreamSequence::new),
+            made: ["a b", "c", "d"].map(str::to_owned).into(),
+            seen: [1, 2, 3].map(StreamSequence::new).into(),
         };
         seen.write(folder.path()).expect("written");
         assert_eq!(SeenStreams::read(folder.path()).expect("read"), Some(seen));

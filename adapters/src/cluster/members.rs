@@ -5,8 +5,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use a4co_core::ids::ParticipantId;
 use a4co_core::replicated::HostId;
+use a4co_core::shards::JournalId;
 use a4co_driver::replicated::{Leader, Standings};
 use async_nats::Client;
 use futures_util::StreamExt as _;
@@ -43,7 +43,7 @@ pub struct Member {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MemberJournal {
-    /// The participant whose journal it is.
+    /// The participant whose journal it is; with several shards, the journal.
     pub participant: String,
     /// It decides and appends.
     pub leads: bool,
@@ -118,7 +118,7 @@ pub(super) struct Serving {
     pub(super) host: HostId,
     pub(super) role: Role,
     pub(super) standings: Standings,
-    pub(super) step_down: mpsc::UnboundedSender<ParticipantId>,
+    pub(super) step_down: mpsc::UnboundedSender<JournalId>,
     pub(super) listen: SocketAddr,
 }
 
@@ -144,15 +144,24 @@ impl Serving {
                 }
                 message = step_downs.next() => {
                     let Some(message) = message else { return };
-                    let named = |it: &ParticipantId| it.name().as_bytes() == &message.payload[..];
-                    let Some(journal) = ParticipantId::ALL.into_iter().find(named) else {
-                        continue;
+                    // A shard's journal, or those of all shards of a participant.
+                    let named = |it: &JournalId| {
+                        let participant = it.participant.name().as_bytes();
+                        let payload = &message.payload[..];
+                        payload == participant || payload == it.to_string().as_bytes()
                     };
-                    if !matches!(self.standings.leader(journal), Leader::Here(_)) {
+                    let leads = |it: &JournalId| {
+                        matches!(self.standings.leader(*it), Leader::Here(_))
+                    };
+                    let journals = self.standings.journals();
+                    let journals: Vec<_> = journals.filter(named).filter(leads).collect();
+                    if journals.is_empty() {
                         continue;
                     }
-                    tracing::info!(%journal, "asked to hand over");
-                    let _ = self.step_down.send(journal);
+                    for journal in journals {
+                        tracing::info!(%journal, "asked to hand over");
+                        let _ = self.step_down.send(journal);
+                    }
                     let host = self.host.to_string();
                     (message.reply, serde_json::to_vec(&StepDownAnswer { host }))
                 }
@@ -164,12 +173,12 @@ impl Serving {
     }
 
     fn member(&self) -> Member {
-        let journals = ParticipantId::ALL.map(|journal| {
+        let journals = self.standings.journals().map(|journal| {
             let standing = self.standings.of(journal);
             MemberJournal {
-                participant: journal.name().to_owned(),
+                participant: journal.to_string(),
                 leads: matches!(standing.leader, Leader::Here(_)),
-                may_lead: self.role.may_lead(journal),
+                may_lead: self.role.may_lead(journal.participant),
                 epoch: standing.epoch.get(),
                 shown: standing.shown.get(),
                 halted: standing.halted,
@@ -179,7 +188,7 @@ impl Serving {
             host: self.host.to_string(),
             listen: self.listen.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            journals: journals.into(),
+            journals: journals.collect(),
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Who is told of what the loop does: metrics, the live feed, readiness and the log.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use a4co_core::ids::ParticipantId;
 use a4co_core::replicated::{Alarm, AppendId, ReplicatedHost, Role, StreamSequence};
 use a4co_core::row::Row;
+use a4co_core::shards::{JournalId, ShardId};
 use a4co_core::time::Timestamp;
 use a4co_driver::replicated::ports::ReplicaObserver;
 use a4co_store::View;
@@ -19,7 +21,8 @@ pub(super) struct Observers {
     pub(super) metrics: EngineMetrics,
     pub(super) live: LiveTap,
     pub(super) spans: SagaSpans,
-    pub(super) leads_order: bool,
+    /// The shards whose orders are decided here.
+    pub(super) leads_order: BTreeSet<ShardId>,
     pub(super) readiness: Arc<Readiness>,
     pub(super) view: View,
     pub(super) clock: MonotonicClock,
@@ -28,12 +31,12 @@ pub(super) struct Observers {
 }
 
 impl ReplicaObserver for Observers {
-    fn published(&mut self, _: u64, _: ParticipantId, _: StreamSequence, rows: &[Row]) {
+    fn published(&mut self, _: u64, journal: JournalId, _: StreamSequence, rows: &[Row]) {
         if self.is_caught_up {
             self.metrics.shown(rows);
             self.live.committed(rows);
             // One process tells of an order: the one that decides it.
-            if self.leads_order {
+            if self.leads_order.contains(&journal.shard.id) {
                 self.spans.committed(rows);
             } else {
                 self.spans.passed_over(rows);
@@ -50,27 +53,35 @@ impl ReplicaObserver for Observers {
 
     fn caught_up(&mut self, host: &ReplicatedHost) {
         self.is_caught_up = true;
-        let states = (
-            host.order().engine().state(),
-            host.inventory().engine().state(),
-            host.payment().engine().state(),
-        );
+        let states = host.shards().iter().map(|shard| {
+            (
+                shard.order.engine().state(),
+                shard.inventory.engine().state(),
+                shard.payment.engine().state(),
+            )
+        });
+        let states: Vec<_> = states.collect();
         self.metrics
-            .recovered(states, &self.view, self.clock, self.newest);
+            .recovered(&states, &self.view, self.clock, self.newest);
         self.readiness.set_ready();
-        tracing::info!(
-            order = %host.order().position().stream_sequence,
-            inventory = %host.inventory().position().stream_sequence,
-            payment = %host.payment().position().stream_sequence,
-            "caught up with the journals"
-        );
+        let at = |journal: &JournalId| host.position(*journal).stream_sequence;
+        let at = host
+            .journals()
+            .iter()
+            .map(|it| format!("{it} at {}", at(it)));
+        let at: Vec<String> = at.collect();
+        tracing::info!(journals = at.join(", "), "caught up with the journals");
     }
 
-    fn role(&mut self, journal: ParticipantId, role: Role) {
+    fn role(&mut self, journal: JournalId, role: Role) {
         let leads = matches!(role, Role::Leader { .. });
         self.metrics.leads(journal, leads);
-        if journal == ParticipantId::Order {
-            self.leads_order = leads;
+        if journal.participant == ParticipantId::Order {
+            let shard = journal.shard.id;
+            match leads {
+                true => self.leads_order.insert(shard),
+                false => self.leads_order.remove(&shard),
+            };
         }
         match role {
             Role::Leader { epoch } => tracing::info!(%journal, %epoch, "leading"),
@@ -78,12 +89,12 @@ impl ReplicaObserver for Observers {
         }
     }
 
-    fn fenced(&mut self, journal: ParticipantId, by: AppendId) {
+    fn fenced(&mut self, journal: JournalId, by: AppendId) {
         tracing::warn!(%journal, by = %by.host, "another process appended in our place; following it");
         self.metrics.fenced(journal);
     }
 
-    fn halted(&mut self, journal: ParticipantId, alarm: &Alarm) {
+    fn halted(&mut self, journal: JournalId, alarm: &Alarm) {
         tracing::error!(
             %journal,
             %alarm,

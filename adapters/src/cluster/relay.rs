@@ -6,8 +6,8 @@
 
 use std::time::{Duration, Instant};
 
-use a4co_core::ids::ParticipantId;
 use a4co_core::replicated::AnyEntry;
+use a4co_core::shards::JournalId;
 use a4co_driver::replicated::{Leader, Standings};
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use futures_util::{FutureExt as _, StreamExt as _};
@@ -30,7 +30,7 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// Relays a journal's events whenever this process leads it.
 pub(super) async fn run(
     nats: Connected,
-    journal: ParticipantId,
+    journal: JournalId,
     standings: Standings,
     metrics: RelayMetrics,
     mut traces: Traces,
@@ -56,7 +56,7 @@ pub(super) async fn run(
 
 async fn relay(
     nats: &Connected,
-    journal: ParticipantId,
+    journal: JournalId,
     metrics: &RelayMetrics,
     traces: &mut Traces,
 ) -> Result<(), NatsError> {
@@ -109,7 +109,7 @@ async fn relay(
 }
 
 /// Up to where a journal's events are known to be published.
-async fn position(nats: &Connected, journal: ParticipantId) -> Result<u64, NatsError> {
+async fn position(nats: &Connected, journal: JournalId) -> Result<u64, NatsError> {
     let failed = |error: &dyn std::fmt::Display| NatsError::jetstream(LEASES, error);
     let stream = nats.jetstream.get_stream_no_info(LEASES).await;
     let stream = stream.map_err(|error| failed(&error))?;
@@ -125,7 +125,7 @@ async fn position(nats: &Connected, journal: ParticipantId) -> Result<u64, NatsE
     }
 }
 
-async fn save(nats: &Connected, journal: ParticipantId, after: u64) -> Result<(), NatsError> {
+async fn save(nats: &Connected, journal: JournalId, after: u64) -> Result<(), NatsError> {
     let failed = |error: &dyn std::fmt::Display| NatsError::jetstream(LEASES, error);
     let payload = after.to_string().into();
     let sent = nats.jetstream.publish(relay_subject(journal), payload);

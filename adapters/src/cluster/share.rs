@@ -37,10 +37,10 @@ const FRAME_ROWS: usize = 256;
 const FRAME_BYTES_MAX: usize = 1 << 30;
 
 /// Writes the object's file. Returns its bytes.
-pub(super) fn write(path: &Path, made: &[String; 3], state: &[u8], view: &View) -> io::Result<u64> {
+pub(super) fn write(path: &Path, made: &[String], state: &[u8], view: &View) -> io::Result<u64> {
     let mut out = BufWriter::new(File::create(path)?);
     out.write_all(HEADER)?;
-    frame(&mut out, &record::encode(&(made, state)))?;
+    frame(&mut out, &record::encode(&(by_participant(made), state)))?;
     let mut rows = Vec::with_capacity(FRAME_ROWS);
     let mut failed = Ok(());
     let seen = view.each_row(|row| {
@@ -60,6 +60,15 @@ pub(super) fn write(path: &Path, made: &[String; 3], state: &[u8], view: &View) 
     Ok(file.metadata()?.len())
 }
 
+/// When the streams of each participant were made: with several shards, theirs together.
+fn by_participant(made: &[String]) -> [String; 3] {
+    let shards = made.len() / 3;
+    std::array::from_fn(|participant| {
+        let of_shards = made.iter().skip(participant * shards).take(shards);
+        of_shards.map(String::as_str).collect::<Vec<_>>().join(" ")
+    })
+}
+
 fn frame(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
     let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
     out.write_all(&length.to_be_bytes())?;
@@ -71,7 +80,7 @@ fn frame(out: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
 /// over before something was found wrong is from the same journals all the same.
 pub(super) fn read(
     path: &Path,
-    made: &[String; 3],
+    made: &[String],
     mut take: impl FnMut(Vec<Row>),
 ) -> io::Result<HostSnapshot> {
     let mut file = BufReader::new(File::open(path)?);
@@ -81,7 +90,7 @@ pub(super) fn read(
         return Err(io::Error::other("it is of another version"));
     }
     let (of, state): ([String; 3], Vec<u8>) = decode(&next(&mut file)?)?;
-    if of != *made {
+    if of != by_participant(made) {
         return Err(io::Error::other("it is of other journals"));
     }
     let snapshot = HostSnapshot::decode(&state).map_err(io::Error::other)?;
@@ -160,7 +169,9 @@ mod tests {
         let view = opened.expect("a view").view;
         let path = folder.path().join("object");
         let made = ["a", "b", "c"].map(str::to_owned);
-        let snapshot = HostSnapshot::default();
+        let snapshot = HostSnapshot {
+            shards: vec![a4co_core::replicated::ShardSnapshot::default()],
+        };
         let bytes = write(&path, &made, &snapshot.encode(), &view).expect("written");
         assert_eq!(bytes, std::fs::metadata(&path).expect("a file").len());
         assert_eq!(read(&path, &made, |_| {}).expect("read"), snapshot);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use a4co_core::limits::FRAME_BYTES_SOFT_MAX;
 use a4co_core::settings::{Settings, SettingsError};
+use a4co_core::shards::Shard;
 use a4co_core::time::Millis;
 
 use super::collect::Values;
@@ -99,6 +100,8 @@ fn settings(read: &mut Reader<'_>) -> Settings {
         charge_attempts: read.small(&keys::CHARGE_ATTEMPTS, 1, 1000),
         max_active_orders: read.size(&keys::MAX_ACTIVE_ORDERS, 1, 10_000_000),
         frame_bytes_soft_max: FRAME_BYTES_SOFT_MAX,
+        // Whoever builds a host says it.
+        shard: Shard::ALONE,
     }
 }
 

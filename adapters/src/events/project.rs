@@ -124,7 +124,7 @@ fn public(
 fn of_order(event: &OrderEvent) -> Option<(OrderId, Kind, Body)> {
     let order_id = event.order_id()?;
     let body = Body::default;
-    let (kind, data) = match event {
+    let (kind, data) = match event.step() {
         OrderEvent::OrderCreated { order, .. } => {
             let items = order.lines.iter().map(|line| Item {
                 product_id: line.product_id.to_string(),
@@ -168,7 +168,10 @@ fn of_order(event: &OrderEvent) -> Option<(OrderId, Kind, Body)> {
         | OrderEvent::SagaParked { .. }
         | OrderEvent::RetryRequested { .. }
         | OrderEvent::Answered(_)
-        | OrderEvent::Recalled(_) => return None,
+        | OrderEvent::Recalled(_)
+        | OrderEvent::Asked { .. }
+        | OrderEvent::StockAnswered { .. }
+        | OrderEvent::StockGivenUp { .. } => return None,
     };
     Some((order_id, kind, data))
 }
@@ -199,7 +202,8 @@ fn of_inventory(event: &InventoryEvent) -> Option<(OrderId, Kind, Body)> {
             Kind::InventoryCommitRefused,
             short(shortages, "commit_refused"),
         ),
-        InventoryEvent::InventoryReleased { reason, .. } => {
+        InventoryEvent::InventoryReleased { reason, .. }
+        | InventoryEvent::Returned { reason, .. } => {
             let data = Body {
                 reason: Some(reason.to_string()),
                 ..Body::default()

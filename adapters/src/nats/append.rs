@@ -144,7 +144,7 @@ impl<'n> JournalWriter<'n> {
             number: self.written + 1,
         };
         let entry = Entry {
-            journal: self.journal,
+            journal: self.journal.into(),
             append_id,
             previous: self.previous,
             epoch: Epoch::new(1),
@@ -225,7 +225,7 @@ fn halves<E>(mut frame: Frame<E>) -> (Frame<E>, Frame<E>) {
     }
     let second = Frame {
         after,
-        cursors: frame.cursors,
+        cursors: frame.cursors.clone(),
         events: second,
     };
     (frame, second)

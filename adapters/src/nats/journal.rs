@@ -73,7 +73,7 @@ impl JournalError {
 }
 
 /// Where a journal stands after some entry, and whether the next one continues it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Chain {
     /// The last message.
     pub at: StreamSequence,
@@ -148,7 +148,7 @@ impl Chain {
         }
         let count = u64::try_from(frame.events.len()).unwrap_or(u64::MAX);
         self.last = Sequence::new(self.last.get().saturating_add(count));
-        self.cursors = frame.cursors;
+        self.cursors.clone_from(&frame.cursors);
         Ok(())
     }
 }
@@ -366,7 +366,7 @@ mod tests {
             }))
         };
         AnyEntry::Order(Entry {
-            journal: ParticipantId::Order,
+            journal: ParticipantId::Order.into(),
             append_id: id,
             previous,
             epoch: Epoch::new(epoch),
@@ -398,7 +398,7 @@ mod tests {
             .unwrap();
         let before = chain;
         let refused = |it: AnyEntry| {
-            let mut chain = before;
+            let mut chain = before.clone();
             let alarm = chain.admit(&it).unwrap_err();
             assert_eq!(chain, before);
             alarm

@@ -48,7 +48,7 @@ enum Waiting {
 }
 
 /// What the rule asks of a frame.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Claim {
     last: Sequence,
     cursors: Cursors,
@@ -246,7 +246,7 @@ impl Merge {
         let lane = &self.lanes[journal.index()];
         Frame {
             after: lane.taken,
-            cursors: lane.cursors,
+            cursors: lane.cursors.clone(),
             events: Vec::new(),
         }
     }
@@ -262,7 +262,7 @@ fn waiting<E: Clone>(
     let count = u64::try_from(frame.events.len()).unwrap_or(u64::MAX);
     let claim = Claim {
         last: Sequence::new(frame.after.get().saturating_add(count)),
-        cursors: frame.cursors,
+        cursors: frame.cursors.clone(),
         at: frame
             .events
             .first()
@@ -291,7 +291,7 @@ mod tests {
 
     fn entry<E>(journal: ParticipantId, frame: Frame<E>) -> Entry<E> {
         Entry {
-            journal,
+            journal: journal.into(),
             append_id: AppendId::default(),
             previous: AppendId::default(),
             epoch: Epoch::new(1),
@@ -302,7 +302,7 @@ mod tests {
     fn frame<E: Clone>(after: u64, count: u64, cursors: [u64; 3], ms: u64, event: &E) -> Frame<E> {
         let mut read = Cursors::default();
         for (from, cursor) in ParticipantId::ALL.into_iter().zip(cursors) {
-            read.advance(from, Sequence::new(cursor));
+            read.set(from, Sequence::new(cursor));
         }
         let recorded = |_| Recorded {
             at: at(ms),

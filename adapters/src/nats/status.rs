@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use a4co_core::ids::ParticipantId;
 use a4co_core::replicated::AnyEntry;
+use a4co_core::shards::ShardCount;
 use async_nats::jetstream::stream::{Info, Stream};
 use serde::Serialize;
 use serde_json::Value;
@@ -122,7 +123,7 @@ pub async fn status(nats: &Connected, silent: Duration, monitors: &[String]) -> 
     let mut streams = Vec::new();
     let mut journals = Vec::new();
     let mut migration = MigrationMark::None;
-    for wanted in wanted(1) {
+    for wanted in wanted(1, ShardCount::ONE) {
         let name = &wanted.config.name;
         let stream = match nats.jetstream.get_stream(name).await {
             Ok(stream) => stream,

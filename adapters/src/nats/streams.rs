@@ -3,10 +3,11 @@
 //! A server ignores a setting that it does not know, so what it echoes is compared field
 //! by field. Nothing that is there already is ever changed: it is named, with the fix.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
-use a4co_core::ids::ParticipantId;
+use a4co_core::shards::{JournalId, ShardCount};
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType};
 use serde::Serialize;
@@ -40,28 +41,29 @@ pub const SANDBOX_BOOKS: &str = "A4CO_SANDBOX_BOOKS";
 /// The subject of the sandbox gateway's books.
 pub const SANDBOX_SUBJECT: &str = "a4co.sandbox.books";
 
-/// The stream of a participant's journal.
+/// The stream of a journal: `A4CO_JOURNAL_ORDER`, or of a shard `A4CO_JOURNAL_ORDER_0`.
 #[must_use]
-pub fn journal_stream(journal: ParticipantId) -> String {
-    format!("A4CO_JOURNAL_{}", journal.name().to_uppercase())
+pub fn journal_stream(journal: impl Into<JournalId>) -> String {
+    let name = journal.into().to_string();
+    format!("A4CO_JOURNAL_{}", name.to_uppercase().replace('-', "_"))
 }
 
-/// The subject of a participant's journal.
+/// The subject of a journal.
 #[must_use]
-pub fn journal_subject(journal: ParticipantId) -> String {
-    format!("a4co.journal.{}", journal.name())
+pub fn journal_subject(journal: impl Into<JournalId>) -> String {
+    format!("a4co.journal.{}", journal.into())
 }
 
 /// The subject of the key that holds a journal's lease.
 #[must_use]
-pub fn lease_subject(journal: ParticipantId) -> String {
-    format!("$KV.a4co_leases.leader.{}", journal.name())
+pub fn lease_subject(journal: impl Into<JournalId>) -> String {
+    format!("$KV.a4co_leases.leader.{}", journal.into())
 }
 
 /// The subject of the key that says how far a journal's public events are published.
 #[must_use]
-pub fn relay_subject(journal: ParticipantId) -> String {
-    format!("$KV.a4co_leases.relay.{}", journal.name())
+pub fn relay_subject(journal: impl Into<JournalId>) -> String {
+    format!("$KV.a4co_leases.relay.{}", journal.into())
 }
 
 /// In place of a setting: the stream itself is not there.
@@ -104,6 +106,12 @@ impl fmt::Display for Difference {
             return write!(
                 f,
                 "a move to stream {stream} has not finished: run `a4co migrate to-nats` again"
+            );
+        }
+        if *setting == SHARDS_SETTING {
+            return write!(
+                f,
+                "the journals here have {found} shards, and {wanted} are asked for: the count is fixed for the life of the journals; start with --shards {found}"
             );
         }
         write!(
@@ -157,18 +165,18 @@ pub fn public(replicas: usize) -> Vec<Wanted> {
 
 /// Every stream: journals, leases, public events and dead letters.
 #[must_use]
-pub fn wanted(replicas: usize) -> Vec<Wanted> {
-    let journal = |participant: ParticipantId| Wanted {
+pub fn wanted(replicas: usize, shards: ShardCount) -> Vec<Wanted> {
+    let journal = |journal: JournalId| Wanted {
         purpose: "journal: the truth",
         config: Config {
-            subjects: vec![journal_subject(participant)],
+            subjects: vec![journal_subject(journal)],
             discard: DiscardPolicy::New,
             deny_delete: true,
             deny_purge: true,
-            ..base(&journal_stream(participant), replicas)
+            ..base(&journal_stream(journal), replicas)
         },
     };
-    let mut all = ParticipantId::ALL.map(journal).to_vec();
+    let mut all: Vec<Wanted> = JournalId::all(shards).map(journal).collect();
     all.push(Wanted {
         purpose: "leases: who leads each journal",
         config: Config {
@@ -179,6 +187,7 @@ pub fn wanted(replicas: usize) -> Vec<Wanted> {
             deny_delete: true,
             allow_rollup: true,
             allow_direct: true,
+            metadata: shards_as_metadata(shards),
             ..base(LEASES, replicas)
         },
     });
@@ -215,6 +224,68 @@ pub fn sandbox_books(replicas: usize) -> Wanted {
     }
 }
 
+/// The key of the metadata that says how many shards there are.
+const SHARDS: &str = "a4co-shards";
+
+/// The setting that a [`Difference`] names for another count of shards.
+pub(super) const SHARDS_SETTING: &str = "metadata a4co-shards";
+
+/// Said of the leases' stream, which is made last and never anew. Nothing where there is
+/// one shard, as before there were any.
+fn shards_as_metadata(shards: ShardCount) -> HashMap<String, String> {
+    let count = (shards != ShardCount::ONE).then(|| (SHARDS.to_owned(), shards.get().to_string()));
+    count.into_iter().collect()
+}
+
+/// The count of shards that a stream's settings say; the text where that is none.
+fn shards_of(config: &Config) -> String {
+    let said = config.metadata.get(SHARDS);
+    said.cloned().unwrap_or_else(|| "1".to_owned())
+}
+
+/// How many shards the cluster's journals have: what its leases' stream says. `None` where
+/// there is no cluster yet.
+///
+/// # Errors
+/// [`NatsError`].
+pub async fn shard_count(nats: &Connected) -> Result<Option<ShardCount>, NatsError> {
+    match nats.admin.get_stream(LEASES).await {
+        Ok(stream) => {
+            let text = shards_of(&stream.cached_info().config);
+            let count = text.parse().ok().and_then(ShardCount::new);
+            let unknown = || NatsError::jetstream(LEASES, format!("{SHARDS} is {text:?}"));
+            count.map(Some).ok_or_else(unknown)
+        }
+        Err(error) if is_missing(&error.kind()) => Ok(None),
+        Err(error) => Err(NatsError::jetstream(format!("to show {LEASES}"), error)),
+    }
+}
+
+/// Another count of shards than the journals have: then nothing is made.
+async fn check_shards(nats: &Connected, wanted: &[Wanted]) -> Result<(), NatsError> {
+    let Some(leases) = wanted.iter().find(|it| it.config.name == LEASES) else {
+        return Ok(());
+    };
+    match nats.admin.get_stream(LEASES).await {
+        Ok(stream) => {
+            let found = compare_shards(&leases.config, &stream.cached_info().config);
+            found.map_or(Ok(()), |it| Err(NatsError::Different(vec![it])))
+        }
+        Err(error) if is_missing(&error.kind()) => Ok(()),
+        Err(error) => Err(NatsError::jetstream(format!("to show {LEASES}"), error)),
+    }
+}
+
+fn compare_shards(wanted: &Config, found: &Config) -> Option<Difference> {
+    let (wanted_count, found_count) = (shards_of(wanted), shards_of(found));
+    (wanted_count != found_count).then(|| Difference {
+        stream: wanted.name.clone(),
+        setting: SHARDS_SETTING,
+        wanted: wanted_count,
+        found: found_count,
+    })
+}
+
 fn base(name: &str, replicas: usize) -> Config {
     Config {
         name: name.to_owned(),
@@ -240,6 +311,7 @@ pub async fn set_up(
     wanted: &[Wanted],
     create: bool,
 ) -> Result<Vec<StreamReport>, NatsError> {
+    check_shards(nats, wanted).await?;
     let mut reports = Vec::new();
     let mut differences = Vec::new();
     for Wanted { config, purpose } in wanted {
@@ -351,7 +423,7 @@ mod tests {
 
     #[test]
     fn each_difference_is_named() {
-        let journal = wanted(3).remove(0).config;
+        let journal = wanted(3, ShardCount::ONE).remove(0).config;
         assert_eq!(compare(&journal, &journal), []);
         let other = Config {
             max_age: DAY,
@@ -367,7 +439,12 @@ mod tests {
 
     #[test]
     fn no_journal_forgets_and_no_two_streams_share_a_subject() {
-        let all = wanted(1);
+        for shards in [1, 2, 16] {
+            each_stream_is_apart(&wanted(1, ShardCount::new(shards).unwrap()));
+        }
+    }
+
+    fn each_stream_is_apart(all: &[Wanted]) {
         for it in all.iter().filter(|it| it.config.name.contains("JOURNAL")) {
             assert!(it.config.max_age.is_zero() && it.config.max_messages == -1);
             assert!(it.config.deny_delete && it.config.deny_purge);
@@ -379,5 +456,21 @@ mod tests {
         let count = subjects.len();
         subjects.dedup();
         assert_eq!(subjects.len(), count);
+    }
+    #[test]
+    fn another_count_of_shards_is_named_and_without_shards_nothing_is_said() {
+        let leases = |count| {
+            let all = wanted(1, ShardCount::new(count).unwrap());
+            let leases = all.into_iter().find(|it| it.config.name == LEASES);
+            leases.unwrap().config
+        };
+        assert!(leases(1).metadata.is_empty());
+        assert_eq!(compare_shards(&leases(2), &leases(2)), None);
+        let found = compare_shards(&leases(4), &leases(2)).unwrap().to_string();
+        assert!(
+            found.contains("have 2 shards, and 4 are asked for"),
+            "{found}"
+        );
+        assert!(compare_shards(&leases(2), &leases(1)).is_some());
     }
 }

@@ -60,11 +60,10 @@ impl Writer {
             let value = encode(&**product)?;
             rows.push((keys::product(&product.product_id), Some(value)));
         }
-        for record in generation.answers.values() {
-            let (participant, key) = (record.participant, &record.key);
+        for (key, record) in &generation.answers {
             let value = encode(&**record)?;
-            rows.push((keys::answer(participant, key), Some(value)));
-            let by_age = keys::answer_by_age(record.at, participant, key);
+            rows.push((keys::answer(key), Some(value)));
+            let by_age = keys::answer_by_age(record.at, key);
             rows.push((by_age, Some(Vec::new())));
         }
         disk.write(rows)?;
@@ -114,7 +113,7 @@ impl Writer {
         if let Some(earlier_at) = earlier_at.filter(|earlier| *earlier != position) {
             edits.moved.push((keys::at(&[], earlier_at), None));
         }
-        let value = encode(&bundle)?;
+        let value = record::encode_bundle(&bundle).map_err(degraded)?;
         edits.orders.push((keys::at(&[], position), Some(value)));
         if known.is_none() && earlier_at != Some(position) {
             edits.locate(position);

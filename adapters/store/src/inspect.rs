@@ -76,6 +76,9 @@ pub(crate) fn rows(disk: &Disk, mut show: impl FnMut(Row)) -> Result<(), StoreEr
                 bundle.order.map(boxed).map(&mut show);
                 let boxed = |row| Row::Reservation(Box::new(Arc::unwrap_or_clone(row)));
                 bundle.reservation.map(boxed).map(&mut show);
+                for (shard, part) in bundle.parts {
+                    show(Row::InShard(shard, Box::new(boxed(part))));
+                }
                 let boxed = |row| Row::Payment(Box::new(Arc::unwrap_or_clone(row)));
                 bundle.payment.map(boxed).map(&mut show);
             }
@@ -89,7 +92,11 @@ pub(crate) fn rows(disk: &Disk, mut show: impl FnMut(Row)) -> Result<(), StoreEr
         }
         for entry in db.scan_prefix([keys::ANSWER]) {
             let (key, value) = entry?;
-            show(Row::Answer(Box::new(record::decode_answer(&key, &value)?)));
+            let row = Row::Answer(Box::new(record::decode_answer(&key, &value)?));
+            show(match keys::shard_of_answer(&key) {
+                Some(shard) => Row::InShard(shard, Box::new(row)),
+                None => row,
+            });
         }
         Ok(())
     })

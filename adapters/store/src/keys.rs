@@ -9,15 +9,19 @@
 //! p product_id                      → a product
 //! k participant key                 → a kept answer
 //! w at participant key              → nothing: kept answers by age
+//!
+//! with several shards, `participant` is its code and three, and the shard's number
 //! ```
 //!
 //! Orders lie in the order of time, so that new ones are written side by side whatever
 //! their ids look like: those derived from idempotency keys are random.
 
-use a4co_core::ids::{CustomerId, IdempotencyKey, OrderId, ParticipantId, ProductId};
+use a4co_core::ids::{CustomerId, OrderId, ParticipantId, ProductId};
 use a4co_core::order::OrderStatus;
+use a4co_core::shards::ShardId;
 use a4co_core::time::Timestamp;
 
+use crate::overlay::AnswerKey;
 use crate::runs::Family;
 
 pub(crate) const ORDERS: Family = Family {
@@ -150,22 +154,33 @@ pub(crate) fn product(product_id: &ProductId) -> Vec<u8> {
     joined(&[&[PRODUCT], product_id.as_str().as_bytes()])
 }
 
-pub(crate) fn answer(participant: ParticipantId, key: &IdempotencyKey) -> Vec<u8> {
-    joined(&[&[ANSWER, participant.code()], key.as_str().as_bytes()])
+pub(crate) fn answer((participant, shard, key): &AnswerKey) -> Vec<u8> {
+    let whose = whose(*participant, *shard);
+    joined(&[&[ANSWER], &whose, key.as_str().as_bytes()])
 }
 
-pub(crate) fn answer_by_age(
-    at: Timestamp,
-    participant: ParticipantId,
-    key: &IdempotencyKey,
-) -> Vec<u8> {
+pub(crate) fn answer_by_age(at: Timestamp, (participant, shard, key): &AnswerKey) -> Vec<u8> {
+    let whose = whose(*participant, *shard);
     let key = key.as_str().as_bytes();
-    joined(&[
-        &[ANSWER_BY_AGE],
-        &time_bytes(at),
-        &[participant.code()],
-        key,
-    ])
+    joined(&[&[ANSWER_BY_AGE], &time_bytes(at), &whose, key])
+}
+
+/// Added to the code of a participant that has several shards.
+const SHARDED: u8 = 3;
+
+fn whose(participant: ParticipantId, shard: Option<ShardId>) -> Vec<u8> {
+    let code = participant.code();
+    match shard {
+        None => vec![code],
+        Some(shard) => joined(&[&[code + SHARDED], &shard.get().to_be_bytes()]),
+    }
+}
+
+/// The shard that an answer's key names.
+pub(crate) fn shard_of_answer(key: &[u8]) -> Option<ShardId> {
+    let (code, rest) = key.get(1..)?.split_first()?;
+    let number = rest.first_chunk().filter(|_| *code > SHARDED)?;
+    ShardId::new(u16::from_be_bytes(*number))
 }
 
 /// The time of an entry of the answers by age, and the key of the answer it stands for.

@@ -11,8 +11,12 @@ use a4co_core::ids::{IdempotencyKey, OrderId, ParticipantId, ProductId};
 use a4co_core::inventory::Product;
 use a4co_core::order::Order;
 use a4co_core::row::{AnswerRecord, Row};
+use a4co_core::shards::ShardId;
 
 use crate::record::Bundle;
+
+/// Under what an answer is kept: whose, which shard's where there are several, and the key.
+pub(crate) type AnswerKey = (ParticipantId, Option<ShardId>, IdempotencyKey);
 
 /// Rows that are written together, and the sequence they bring sled to.
 #[derive(Debug, Default)]
@@ -20,7 +24,7 @@ pub(crate) struct Generation {
     pub(crate) sequence: u64,
     pub(crate) orders: HashMap<OrderId, Bundle>,
     pub(crate) products: HashMap<ProductId, Arc<Product>>,
-    pub(crate) answers: HashMap<(ParticipantId, IdempotencyKey), Arc<AnswerRecord>>,
+    pub(crate) answers: HashMap<AnswerKey, Arc<AnswerRecord>>,
     /// Rows taken in, those that replaced an earlier one not counted.
     pub(crate) rows: usize,
     /// Bytes taken in, estimated.
@@ -34,6 +38,10 @@ impl Generation {
 
     fn insert(&mut self, row: Row) {
         let bytes = estimated_bytes(&row);
+        let (shard, row) = match row {
+            Row::InShard(shard, row) => (Some(shard), *row),
+            row => (None, row),
+        };
         let replaced = match row {
             Row::Order(order) => {
                 let bundle = self.orders.entry(order.order_id).or_default();
@@ -41,7 +49,11 @@ impl Generation {
             }
             Row::Reservation(reservation) => {
                 let bundle = self.orders.entry(reservation.order_id).or_default();
-                bundle.reservation.replace(Arc::from(reservation)).is_some()
+                let reservation = Arc::from(reservation);
+                match shard {
+                    None => bundle.reservation.replace(reservation).is_some(),
+                    Some(shard) => bundle.parts.insert(shard, reservation).is_some(),
+                }
             }
             Row::Payment(payment) => {
                 let bundle = self.orders.entry(payment.order_id).or_default();
@@ -52,9 +64,11 @@ impl Generation {
                 self.products.insert(key, Arc::from(product)).is_some()
             }
             Row::Answer(record) => {
-                let key = (record.participant, record.key.clone());
+                let key = (record.participant, shard, record.key.clone());
                 self.answers.insert(key, Arc::from(record)).is_some()
             }
+            // What is in a shard is in no other.
+            Row::InShard(..) => false,
         };
         // Replaced rows are about as large as what replaces them.
         if !replaced {
@@ -110,14 +124,9 @@ impl Overlay {
             .find_map(|bundle| bundle.order.clone())
     }
 
-    pub(crate) fn answer(
-        &self,
-        participant: ParticipantId,
-        key: &IdempotencyKey,
-    ) -> Option<Arc<AnswerRecord>> {
-        let key = (participant, key.clone());
+    pub(crate) fn answer(&self, key: &AnswerKey) -> Option<Arc<AnswerRecord>> {
         self.generations()
-            .find_map(|generation| generation.answers.get(&key).cloned())
+            .find_map(|generation| generation.answers.get(key).cloned())
     }
 
     /// All orders here, each in its newest version.
@@ -169,5 +178,6 @@ fn estimated_bytes(row: &Row) -> usize {
         Row::Payment(payment) => ROW_BYTES + payment.refunds.len() * LINE_BYTES,
         Row::Product(_) => ROW_BYTES,
         Row::Answer(_) => 2 * ROW_BYTES,
+        Row::InShard(_, row) => estimated_bytes(row),
     }
 }

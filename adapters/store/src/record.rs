@@ -3,12 +3,14 @@
 //! An order's reservation and payment lie with it in one value. They are nearly always
 //! written together, and each key costs more than the bytes under it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use a4co_core::inventory::{Product, Reservation, ReservationStatus};
 use a4co_core::order::Order;
 use a4co_core::payment::Payment;
 use a4co_core::row::AnswerRecord;
+use a4co_core::shards::ShardId;
 use a4co_core::time::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -25,6 +27,10 @@ pub(crate) struct Bundle {
     pub(crate) order: Option<Arc<Order>>,
     pub(crate) reservation: Option<Arc<Reservation>>,
     pub(crate) payment: Option<Arc<Payment>>,
+    /// With several shards: its reservations, by shard. They lie behind the others, and
+    /// nothing does where there are none.
+    #[serde(skip)]
+    pub(crate) parts: BTreeMap<ShardId, Arc<Reservation>>,
 }
 
 impl Bundle {
@@ -35,7 +41,10 @@ impl Bundle {
 
     /// This, and `older` where this has nothing.
     pub(crate) fn over(self, older: Self) -> Self {
+        let mut parts = older.parts;
+        parts.extend(self.parts);
         Self {
+            parts,
             order: self.order.or(older.order),
             reservation: self.reservation.or(older.reservation),
             payment: self.payment.or(older.payment),
@@ -45,17 +54,18 @@ impl Bundle {
     /// Whether nothing of it is under way: it may be forgotten.
     pub(crate) fn is_done(&self) -> bool {
         let order = self.order.as_ref();
-        let held = self.reservation.as_ref();
+        let mut held = self.reservation.iter().chain(self.parts.values());
         let payment = self.payment.as_ref();
         order.is_none_or(|order| order.saga.is_terminal())
-            && held.is_none_or(|held| held.status != ReservationStatus::Active)
+            && held.all(|held| held.status != ReservationStatus::Active)
             && payment.is_none_or(|payment| payment.is_settled())
     }
 
     /// When its first part that says so came to be.
     pub(crate) fn created_at(&self) -> Option<Timestamp> {
         let order = self.order.as_ref().map(|order| order.created_at);
-        let reservation = self.reservation.as_ref().map(|held| held.created_at);
+        let mut held = self.reservation.iter().chain(self.parts.values());
+        let reservation = held.next().map(|held| held.created_at);
         let payment = self.payment.as_ref().map(|payment| payment.created_at);
         order.or(reservation).or(payment)
     }
@@ -67,8 +77,31 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, postcard::Error
     postcard::to_extend(value, bytes)
 }
 
+pub(crate) fn encode_bundle(bundle: &Bundle) -> Result<Vec<u8>, postcard::Error> {
+    let bytes = encode(bundle)?;
+    if bundle.parts.is_empty() {
+        return Ok(bytes);
+    }
+    postcard::to_extend(&bundle.parts, bytes)
+}
+
 pub(crate) fn decode_bundle(key: &[u8], bytes: &[u8]) -> Result<Bundle, StoreError> {
-    decode("an order", key, bytes)
+    let undecodable = || StoreError::Undecodable {
+        what: "an order",
+        key: keys::shown(key),
+    };
+    let Some((&VALUE_VERSION, encoded)) = bytes.split_first() else {
+        return Err(undecodable());
+    };
+    let taken = postcard::take_from_bytes::<Bundle>(encoded);
+    let (mut bundle, parts) = taken.map_err(|_| undecodable())?;
+    if !parts.is_empty() {
+        match postcard::take_from_bytes(parts) {
+            Ok((parts, [])) => bundle.parts = parts,
+            _ => return Err(undecodable()),
+        }
+    }
+    Ok(bundle)
 }
 
 pub(crate) fn decode_product(key: &[u8], bytes: &[u8]) -> Result<Product, StoreError> {

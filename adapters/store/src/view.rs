@@ -1,5 +1,7 @@
 //! The view: what is published and what is read, on whatever thread.
 
+mod rows;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,14 +11,13 @@ use std::sync::{
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use a4co_core::ids::{IdempotencyKey, OrderId, ParticipantId, ProductId};
-use a4co_core::inventory::{Product, Reservation};
-use a4co_core::order::{Order, OrderStatus};
-use a4co_core::payment::Payment;
-use a4co_core::row::{AnswerRecord, Row, RowKey};
+use a4co_core::ids::ProductId;
+use a4co_core::inventory::Product;
+use a4co_core::order::OrderStatus;
+use a4co_core::row::Row;
 use a4co_core::time::Timestamp;
 
-use crate::apply::{Writer, find_bundle};
+use crate::apply::Writer;
 use crate::disk::Disk;
 use crate::error::{Reason, StoreError};
 use crate::inspect;
@@ -25,7 +26,7 @@ use crate::options::{FaultPoint, Options};
 use crate::overlay::Overlay;
 use crate::prune::{self, Pruned};
 use crate::query::{self, OrderQuery, Page};
-use crate::record::{self, Bundle};
+use crate::record;
 use crate::worker;
 
 /// A view that was opened, and where the log has to be published from.
@@ -367,97 +368,6 @@ impl View {
     #[must_use]
     pub fn disk_bytes(&self) -> u64 {
         self.shared.disk.size_bytes()
-    }
-
-    /// The row of this name.
-    ///
-    /// # Errors
-    /// [`StoreError::Degraded`] or [`StoreError::Undecodable`].
-    pub fn row(&self, key: &RowKey) -> Result<Option<Row>, StoreError> {
-        fn boxed<T: Clone>(row: Arc<T>) -> Box<T> {
-            Box::new(Arc::unwrap_or_clone(row))
-        }
-        Ok(match key {
-            RowKey::Order(id) => self.order(*id)?.map(|row| Row::Order(boxed(row))),
-            RowKey::Reservation(id) => self
-                .reservation(*id)?
-                .map(|row| Row::Reservation(boxed(row))),
-            RowKey::Payment(id) => self.payment(*id)?.map(|row| Row::Payment(boxed(row))),
-            RowKey::Product(id) => self.product(id).map(|row| Row::Product(boxed(row))),
-            RowKey::Answer(participant, key) => self
-                .answer(*participant, key)?
-                .map(|row| Row::Answer(boxed(row))),
-        })
-    }
-
-    /// An order.
-    ///
-    /// # Errors
-    /// See [`View::row`].
-    pub fn order(&self, order_id: OrderId) -> Result<Option<Arc<Order>>, StoreError> {
-        self.part(order_id, |bundle| bundle.order)
-    }
-
-    /// An order's reservation.
-    ///
-    /// # Errors
-    /// See [`View::row`].
-    pub fn reservation(&self, order_id: OrderId) -> Result<Option<Arc<Reservation>>, StoreError> {
-        self.part(order_id, |bundle| bundle.reservation)
-    }
-
-    /// An order's payment.
-    ///
-    /// # Errors
-    /// See [`View::row`].
-    pub fn payment(&self, order_id: OrderId) -> Result<Option<Arc<Payment>>, StoreError> {
-        self.part(order_id, |bundle| bundle.payment)
-    }
-
-    fn part<T>(
-        &self,
-        order_id: OrderId,
-        part: impl Fn(Bundle) -> Option<Arc<T>>,
-    ) -> Result<Option<Arc<T>>, StoreError> {
-        // Memory first: a row leaves it only after it is in sled.
-        let in_memory = part(self.shared.overlay().bundle(order_id));
-        if in_memory.is_some() {
-            return Ok(in_memory);
-        }
-        let found = find_bundle(&self.shared.disk, order_id)?;
-        Ok(found.and_then(|(_, bundle)| part(bundle)))
-    }
-
-    /// A product.
-    #[must_use]
-    pub fn product(&self, product_id: &ProductId) -> Option<Arc<Product>> {
-        self.shared.products().get(product_id).cloned()
-    }
-
-    /// All products, by id.
-    #[must_use]
-    pub fn products(&self) -> Vec<Arc<Product>> {
-        self.shared.products().values().cloned().collect()
-    }
-
-    /// The answer kept under an idempotency key.
-    ///
-    /// # Errors
-    /// See [`View::row`].
-    pub fn answer(
-        &self,
-        participant: ParticipantId,
-        key: &IdempotencyKey,
-    ) -> Result<Option<Arc<AnswerRecord>>, StoreError> {
-        let in_memory = self.shared.overlay().answer(participant, key);
-        if in_memory.is_some() {
-            return Ok(in_memory);
-        }
-        let key = keys::answer(participant, key);
-        let Some(value) = self.shared.disk.get(&key)? else {
-            return Ok(None);
-        };
-        record::decode_answer(&key, &value).map(|record| Some(Arc::new(record)))
     }
 
     /// A page of orders, newest first: everything published before this call, and perhaps

@@ -14,7 +14,12 @@ use crate::rejection::Rejection;
 use crate::row::{AnswerRecord, Row, RowKey};
 
 impl<P: Participant> Engine<P> {
-    pub(super) fn on_command(&mut self, request: RequestId, command: P::Command, absent: BTreeSet<RowKey>) {
+    pub(super) fn on_command(
+        &mut self,
+        request: RequestId,
+        command: P::Command,
+        absent: BTreeSet<RowKey>,
+    ) {
         if let Some(idempotency) = P::idempotency(&command) {
             let key = RowKey::Answer(P::ID, idempotency.key.clone());
             match P::row(&self.state, &key) {
@@ -126,16 +131,26 @@ impl<P: Participant> Engine<P> {
         self.record(events, need.as_ref());
     }
 
-    pub(super) fn missing(&self, input: &Input<'_, P::Command>, absent: &BTreeSet<RowKey>) -> Option<RowKey> {
+    pub(super) fn missing(
+        &self,
+        input: &Input<'_, P::Command>,
+        absent: &BTreeSet<RowKey>,
+    ) -> Option<RowKey> {
         P::needs(input)
             .filter(|need| need.may_exist && !planted!("tombstone_forgotten"))
             .map(|need| need.key)
             .filter(|key| !P::holds(&self.state, key) && !absent.contains(key))
     }
 
-    pub(super) fn wait_for(&mut self, key: RowKey, waiting: Waiting<P::Command>, absent: BTreeSet<RowKey>) {
+    pub(super) fn wait_for(
+        &mut self,
+        key: RowKey,
+        waiting: Waiting<P::Command>,
+        absent: BTreeSet<RowKey>,
+    ) {
         let queue = self.waiting.entry(key.clone()).or_default();
         if queue.is_empty() {
+            let key = key.of_shard(self.settings.shard);
             self.ready.push_back(EngineOutput::Fetch(key));
         }
         // The one upstream event that waits is offered again by the host as often as it likes.

@@ -140,6 +140,18 @@ impl Sequence {
     }
 }
 
+impl From<u64> for Sequence {
+    fn from(sequence: u64) -> Self {
+        Self(sequence)
+    }
+}
+
+impl From<Sequence> for u64 {
+    fn from(sequence: Sequence) -> Self {
+        sequence.0
+    }
+}
+
 impl fmt::Display for Sequence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)

@@ -7,9 +7,9 @@ use alloc::string::ToString;
 use super::{OrderView, Verdict};
 use crate::ids::ProductId;
 use crate::invariants::Phase;
-use crate::inventory::{Reservation, ReservationStatus};
+use crate::inventory::{ReleaseReason, Reservation, ReservationStatus};
 use crate::limits::HISTORY_ENTRIES_MAX;
-use crate::order::{Order, OrderStatus, SagaState, Step};
+use crate::order::{CancelReason, Order, OrderStatus, SagaState, Step};
 use crate::payment::{Payment, PaymentFailure, PaymentPhase, RefundStatus};
 
 /// The history is a walk through the saga's table, it leads to the present state, and the
@@ -72,12 +72,13 @@ pub fn saga_steps_legal(view: &OrderView<'_>) -> Verdict {
 /// not confirmed or about to be.
 ///
 /// Without it a customer is told "confirmed" for goods that another one gets, or gets
-/// goods for which nobody paid.
+/// goods for which nobody paid. With several shards one may have sold its part while
+/// another cannot: until it has taken that back, the undo of the stock is owed.
 ///
 /// # Errors
 /// What is missing, or what is there without an order for it.
 pub fn confirmed_implies_committed_and_paid(view: &OrderView<'_>) -> Verdict {
-    let (Some(order), reservation) = (view.order, view.reservation) else {
+    let Some(order) = view.order else {
         return Ok(());
     };
     let is_committed = |held: &Reservation| held.status == ReservationStatus::Confirmed;
@@ -86,20 +87,23 @@ pub fn confirmed_implies_committed_and_paid(view: &OrderView<'_>) -> Verdict {
         order.saga,
         SagaState::PaymentSucceeded | SagaState::Completed
     );
-    if reservation.is_some_and(is_committed) && !may_be_committed {
+    let is_taken_back = !view.others.is_empty()
+        && order.saga == SagaState::Compensating
+        && order.undo.is_some_and(|undo| undo.stock_owed);
+    if view.reservations().any(is_committed) && !may_be_committed && !is_taken_back {
         return Err(format!("stock is sold for an order that is {}", order.saga));
     }
     if order.saga != SagaState::Completed {
         return Ok(());
     }
-    match reservation {
-        Some(held) if !is_committed(held) => {
-            return Err(format!("confirmed, its reservation is {:?}", held.status));
-        }
-        Some(held) if !holds_every_line(order, held) => {
+    if let Some(held) = view.reservations().find(|held| !is_committed(held)) {
+        return Err(format!("confirmed, its reservation is {:?}", held.status));
+    }
+    match view.reservation {
+        None if view.is_complete => return Err("confirmed without a reservation".into()),
+        Some(_) if !holds_every_line(order, view) => {
             return Err("confirmed, but other units are sold than were ordered".into());
         }
-        None if view.is_complete => return Err("confirmed without a reservation".into()),
         Some(_) | None => {}
     }
     match view.payment {
@@ -125,12 +129,12 @@ pub fn confirmed_implies_committed_and_paid(view: &OrderView<'_>) -> Verdict {
     }
 }
 
-fn holds_every_line(order: &Order, held: &Reservation) -> bool {
+fn holds_every_line(order: &Order, view: &OrderView<'_>) -> bool {
     let mut owed: BTreeMap<&ProductId, i128> = BTreeMap::new();
     for line in order.order.lines.iter() {
         *owed.entry(&line.product_id).or_default() += i128::from(line.quantity);
     }
-    for line in held.lines.iter() {
+    for line in view.reservations().flat_map(|held| held.lines.iter()) {
         *owed.entry(&line.product_id).or_default() -= i128::from(line.quantity);
     }
     owed.values().all(|units| *units == 0)
@@ -164,15 +168,17 @@ pub fn cancelled_implies_nothing_held(view: &OrderView<'_>) -> Verdict {
         return Err(format!("{} with an undo unacknowledged", order.saga));
     }
     if stock_undone {
-        match view.reservation.map(|held| held.status) {
-            Some(status @ (ReservationStatus::Active | ReservationStatus::Confirmed)) => {
-                return Err(format!("{}, its reservation is {status:?}", order.saga));
-            }
-            // Also what never was a hold leaves a tombstone.
-            None if view.is_complete => {
-                return Err(format!("{} without a trace of its stock", order.saga));
-            }
-            Some(_) | None => {}
+        let has = |held: &Reservation| {
+            let status = held.status;
+            status == ReservationStatus::Active || status == ReservationStatus::Confirmed
+        };
+        if let Some(held) = view.reservations().find(|held| has(held)) {
+            let status = held.status;
+            return Err(format!("{}, its reservation is {status:?}", order.saga));
+        }
+        // Also what never was a hold leaves a tombstone.
+        if view.reservation.is_none() && view.is_complete {
+            return Err(format!("{} without a trace of its stock", order.saga));
         }
     }
     if payment_undone && let Some(payment) = view.payment {
@@ -226,7 +232,8 @@ pub fn terminal_is_final(before: Option<&Order>, after: Option<&Order>) -> Verdi
 }
 
 /// The same for a reservation: sold, released and short are for good. A hold that has
-/// expired may be taken again by a late commit, and by nothing else.
+/// expired may be taken again by a late commit, and by nothing else; and what is sold may be
+/// taken back where the order lies in several shards and another could not sell its part.
 ///
 /// # Errors
 /// What it was, and what it became.
@@ -240,6 +247,10 @@ pub fn reservation_is_final(before: Option<&Reservation>, after: Option<&Reserva
             after.status,
             ReservationStatus::Expired | ReservationStatus::Confirmed
         ),
+        ReservationStatus::Confirmed if after.status == ReservationStatus::Released => {
+            let refused = ReleaseReason::Compensation(CancelReason::CommitRefused);
+            after.release_reason == Some(refused)
+        }
         ended => after.status == ended,
     };
     if !may_become || (before.status != ReservationStatus::Active && before.lines != after.lines) {
@@ -328,9 +339,8 @@ pub fn every_saga_ends(view: &OrderView<'_>, phase: Phase) -> Verdict {
             payment.phase, payment.attempts
         ));
     }
-    if let Some(held) = view.reservation
-        && held.status == ReservationStatus::Active
-    {
+    let mut held = view.reservations();
+    if let Some(held) = held.find(|held| held.status == ReservationStatus::Active) {
         return Err(format!("it still holds stock until {}", held.expires_at));
     }
     if view.order.is_none()

@@ -113,14 +113,15 @@ pub fn never_oversold(product: &Product) -> Verdict {
 /// # Errors
 /// When it ended, and what time it is.
 pub fn no_hold_outlives_its_end(view: &OrderView<'_>, phase: Phase) -> Verdict {
-    let (Some(held), Some(now)) = (view.reservation, phase.served_until()) else {
+    let Some(now) = phase.served_until() else {
         return Ok(());
     };
-    if held.status == ReservationStatus::Active && now >= held.expires_at {
-        return Err(format!(
+    let mut held = view.reservations();
+    match held.find(|held| held.status == ReservationStatus::Active && now >= held.expires_at) {
+        Some(held) => Err(format!(
             "stock is held at {now}, the hold ended at {}",
             held.expires_at
-        ));
+        )),
+        None => Ok(()),
     }
-    Ok(())
 }

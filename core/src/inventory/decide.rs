@@ -18,6 +18,7 @@ use crate::planted::planted;
 use crate::rejection::Rejection;
 use crate::row::{Answer, AnswerRecord, Row, RowKey};
 use crate::settings::Settings;
+use crate::shards::{self, InventoryShard};
 use crate::time::Timestamp;
 
 type Decision = Result<Vec<InventoryEvent>, Rejection>;
@@ -34,16 +35,14 @@ impl Participant for InventoryParticipant {
         input: Input<'_, InventoryCommand>,
         now: Timestamp,
     ) -> Decision {
-        match input {
-            Input::Command(command) => on_command(state, command),
-            Input::Upstream(Fact::Order(event)) => Ok(on_order(state, settings, event, now)),
-            Input::Deadline(order_id) => Ok(state
-                .reservation(order_id)
-                .map_or_else(Vec::new, |held| on_deadline(held, now))),
-            Input::Upstream(Fact::Inventory(_) | Fact::Payment(_)) | Input::Gateway { .. } => {
-                Ok(Vec::new())
-            }
+        if settings.shard.is_alone() {
+            return decide_alone(state, settings, input, now);
         }
+        InventoryShard {
+            shard: settings.shard.id,
+            count: settings.shard.count,
+        }
+        .decide(state, settings, input, now)
     }
 
     fn evolve(state: &mut InventoryState, recorded: &Recorded<InventoryEvent>, sequence: Sequence) {
@@ -91,6 +90,11 @@ impl Participant for InventoryParticipant {
                 undo,
                 ..
             })) if undo.stock => *order_id,
+            Input::Sharded {
+                to,
+                fact: Fact::Order(event),
+                ..
+            } => shards::asks_of_what_is_known(event, *to)?,
             // A new order has no reservation yet, and an ended hold is not extended.
             _ => return None,
         };
@@ -205,6 +209,25 @@ impl Participant for InventoryParticipant {
 
     fn active_len(state: &InventoryState) -> usize {
         state.reservations.len()
+    }
+}
+
+/// Decides for stock that lies in one place, or for the part that lies in this one.
+pub(crate) fn decide_alone(
+    state: &InventoryState,
+    settings: &Settings,
+    input: Input<'_, InventoryCommand>,
+    now: Timestamp,
+) -> Decision {
+    match input {
+        Input::Command(command) => on_command(state, command),
+        Input::Upstream(Fact::Order(event)) => Ok(on_order(state, settings, event, now)),
+        Input::Deadline(order_id) => Ok(state
+            .reservation(order_id)
+            .map_or_else(Vec::new, |held| on_deadline(held, now))),
+        Input::Upstream(Fact::Inventory(_) | Fact::Payment(_))
+        | Input::Sharded { .. }
+        | Input::Gateway { .. } => Ok(Vec::new()),
     }
 }
 

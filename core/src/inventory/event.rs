@@ -117,6 +117,14 @@ pub enum InventoryEvent {
     Answered(Box<AnswerRecord>),
     /// A reservation that had left memory is back in it, as it was.
     Recalled(Box<Reservation>),
+    /// With several shards: units that were sold are on hand again, as another shard could
+    /// not sell its part.
+    Returned {
+        /// The order.
+        order_id: OrderId,
+        /// Why.
+        reason: ReleaseReason,
+    },
 }
 
 /// Why a hold was released.
@@ -151,7 +159,8 @@ impl InventoryEvent {
             | Self::InventoryCommitted { order_id, .. }
             | Self::InventoryCommitRefused { order_id, .. }
             | Self::InventoryReleased { order_id, .. }
-            | Self::InventoryExpired { order_id } => Some(*order_id),
+            | Self::InventoryExpired { order_id }
+            | Self::Returned { order_id, .. } => Some(*order_id),
             Self::Recalled(reservation) => Some(reservation.order_id),
             Self::ProductDefined { .. } | Self::StockAdjusted { .. } | Self::Answered(_) => None,
         }
@@ -172,6 +181,7 @@ impl InventoryEvent {
             Self::InventoryExpired { .. } => "InventoryExpired",
             Self::Answered(_) => "Answered",
             Self::Recalled(_) => "Recalled",
+            Self::Returned { .. } => "Returned",
         }
     }
 }

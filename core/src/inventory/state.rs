@@ -274,6 +274,9 @@ impl InventoryState {
             InventoryEvent::Answered(record) => {
                 self.answers.insert(record.key.clone(), record.clone());
             }
+            InventoryEvent::Returned { order_id, reason } => {
+                self.take_back(*order_id, reason, at, sequence);
+            }
             InventoryEvent::Recalled(reservation) => {
                 let mut reservation = reservation.clone();
                 reservation.version = sequence;
@@ -324,6 +327,33 @@ impl InventoryState {
                 product.on_hand = product.on_hand.saturating_sub(line.quantity);
             }
             product.sold = product.sold.saturating_add(line.quantity);
+        }
+    }
+
+    /// Puts sold units back on hand. Of what is not sold nothing changes.
+    fn take_back(
+        &mut self,
+        order_id: OrderId,
+        reason: &ReleaseReason,
+        at: Timestamp,
+        sequence: Sequence,
+    ) {
+        let sold = self
+            .reservations
+            .get_mut(&order_id)
+            .filter(|known| known.status == ReservationStatus::Confirmed);
+        let Some(known) = sold else {
+            return;
+        };
+        known.status = ReservationStatus::Released;
+        known.released_at = Some(at);
+        known.release_reason = Some(reason.clone());
+        known.version = sequence;
+        let lines = known.lines.clone();
+        for line in lines.iter() {
+            let product = self.product_mut(&line.product_id, sequence);
+            product.on_hand = product.on_hand.saturating_add(line.quantity);
+            product.sold = product.sold.saturating_sub(line.quantity);
         }
     }
 

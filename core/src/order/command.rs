@@ -33,6 +33,17 @@ pub enum OrderCommand {
     },
 }
 
+impl OrderCommand {
+    /// Which order it is about.
+    #[must_use]
+    pub const fn order_id(&self) -> OrderId {
+        match self {
+            Self::Create(create) => create.order_id,
+            Self::Cancel { order_id, .. } | Self::Retry { order_id, .. } => *order_id,
+        }
+    }
+}
+
 /// A new order, priced and checked by whoever sends it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CreateOrder {

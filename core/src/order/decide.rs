@@ -17,6 +17,7 @@ use crate::planted::planted;
 use crate::rejection::Rejection;
 use crate::row::{Answer, AnswerRecord, Row, RowKey};
 use crate::settings::Settings;
+use crate::shards::OrderShard;
 use crate::time::Timestamp;
 
 type Decision = Result<Vec<OrderEvent>, Rejection>;
@@ -33,30 +34,13 @@ impl Participant for OrderParticipant {
         input: Input<'_, OrderCommand>,
         now: Timestamp,
     ) -> Decision {
-        match input {
-            Input::Command(OrderCommand::Create(create)) => on_create(state, settings, create, now),
-            Input::Command(OrderCommand::Cancel {
-                order_id, reason, ..
-            }) => {
-                let order = known(state, *order_id)?;
-                on_cancel(order, CancelReason::Requested(reason.clone()))
-            }
-            Input::Command(OrderCommand::Retry { order_id, .. }) => {
-                on_retry(known(state, *order_id)?)
-            }
-            Input::Upstream(Fact::Inventory(event)) => Ok(event
-                .order_id()
-                .and_then(|order_id| state.order(order_id))
-                .map_or_else(Vec::new, |order| on_inventory(order, settings, event, now))),
-            Input::Upstream(Fact::Payment(event)) => Ok(event
-                .order_id()
-                .and_then(|order_id| state.order(order_id))
-                .map_or_else(Vec::new, |order| on_payment(order, event))),
-            Input::Deadline(order_id) => Ok(state
-                .order(order_id)
-                .map_or_else(Vec::new, |order| on_deadline(order, now))),
-            Input::Upstream(Fact::Order(_)) | Input::Gateway { .. } => Ok(Vec::new()),
+        if settings.shard.is_alone() {
+            return decide_step(state, settings, input, now);
         }
+        OrderShard {
+            count: settings.shard.count,
+        }
+        .decide(state, settings, input, now)
     }
 
     fn evolve(state: &mut OrderState, recorded: &Recorded<OrderEvent>, sequence: Sequence) {
@@ -72,6 +56,8 @@ impl Participant for OrderParticipant {
             OrderEvent::Answered(record) => {
                 out.push(RowKey::Answer(ParticipantId::Order, record.key.clone()));
             }
+            // Where the stock stands is no part of the row.
+            OrderEvent::StockAnswered { .. } | OrderEvent::StockGivenUp { .. } => {}
             event => out.extend(event.order_id().map(RowKey::Order)),
         }
     }
@@ -83,7 +69,10 @@ impl Participant for OrderParticipant {
                 OrderCommand::Cancel { order_id, .. } | OrderCommand::Retry { order_id, .. },
             ) => (*order_id, true),
             // An order that has ended takes no further step, whatever the others say.
-            Input::Upstream(_) | Input::Gateway { .. } | Input::Deadline(_) => return None,
+            Input::Upstream(_)
+            | Input::Sharded { .. }
+            | Input::Gateway { .. }
+            | Input::Deadline(_) => return None,
         };
         Some(Need {
             key: RowKey::Order(order_id),
@@ -195,6 +184,39 @@ impl Participant for OrderParticipant {
 
     fn active_len(state: &OrderState) -> usize {
         state.orders.len()
+    }
+}
+
+/// Decides a step of the saga, over one inventory or over what several amount to.
+pub(crate) fn decide_step(
+    state: &OrderState,
+    settings: &Settings,
+    input: Input<'_, OrderCommand>,
+    now: Timestamp,
+) -> Decision {
+    match input {
+        Input::Command(OrderCommand::Create(create)) => on_create(state, settings, create, now),
+        Input::Command(OrderCommand::Cancel {
+            order_id, reason, ..
+        }) => {
+            let order = known(state, *order_id)?;
+            on_cancel(order, CancelReason::Requested(reason.clone()))
+        }
+        Input::Command(OrderCommand::Retry { order_id, .. }) => on_retry(known(state, *order_id)?),
+        Input::Upstream(Fact::Inventory(event)) => Ok(event
+            .order_id()
+            .and_then(|order_id| state.order(order_id))
+            .map_or_else(Vec::new, |order| on_inventory(order, settings, event, now))),
+        Input::Upstream(Fact::Payment(event)) => Ok(event
+            .order_id()
+            .and_then(|order_id| state.order(order_id))
+            .map_or_else(Vec::new, |order| on_payment(order, event))),
+        Input::Deadline(order_id) => Ok(state
+            .order(order_id)
+            .map_or_else(Vec::new, |order| on_deadline(order, now))),
+        Input::Upstream(Fact::Order(_)) | Input::Sharded { .. } | Input::Gateway { .. } => {
+            Ok(Vec::new())
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use super::state::Order;
 use crate::ids::{OrderId, PaymentMethodId, ProductId};
 use crate::money::{Amount, Currency};
 use crate::row::AnswerRecord;
+use crate::shards::{ShardId, StockAnswer};
 use crate::time::Timestamp;
 
 /// An event of the order journal. The order of the variants is part of the format at
@@ -97,6 +98,31 @@ pub enum OrderEvent {
     Answered(Box<AnswerRecord>),
     /// An order that had left memory is back in it, as it was.
     Recalled(Box<Order>),
+    /// With several shards: a step of the saga that asks something of stock.
+    Asked {
+        /// The step, one of the above.
+        step: Box<OrderEvent>,
+        /// The inventory shards that are asked, in order of number. Named, so that the
+        /// others need not look whether they know the order.
+        stock: Vec<ShardId>,
+    },
+    /// With several shards: an inventory shard answered, and its part stands elsewhere now.
+    StockAnswered {
+        /// The order.
+        order_id: OrderId,
+        /// Whose journal the answer is from.
+        shard: ShardId,
+        /// What it came to.
+        answer: StockAnswer,
+    },
+    /// With several shards: a line was short in one, so these are asked to hold nothing.
+    /// The order fails once they have said so.
+    StockGivenUp {
+        /// The order.
+        order_id: OrderId,
+        /// Every shard that holds its part, or may.
+        stock: Vec<ShardId>,
+    },
 }
 
 /// A line that could not be reserved.
@@ -203,15 +229,36 @@ impl OrderEvent {
             | Self::UndoAcknowledged { order_id, .. }
             | Self::SagaParked { order_id }
             | Self::RetryRequested { order_id }
-            | Self::OrderCancelled { order_id } => Some(*order_id),
+            | Self::OrderCancelled { order_id }
+            | Self::StockAnswered { order_id, .. }
+            | Self::StockGivenUp { order_id, .. } => Some(*order_id),
+            Self::Asked { step, .. } => step.order_id(),
             Self::Recalled(order) => Some(order.order_id),
             Self::Answered(_) => None,
         }
     }
 
+    /// The event as it would be without shards: what payment reads, and what the saga does.
+    #[must_use]
+    pub fn step(&self) -> &Self {
+        match self {
+            Self::Asked { step, .. } => step,
+            event => event,
+        }
+    }
+
+    /// The inventory shards that it asks something of.
+    #[must_use]
+    pub fn asks(&self) -> &[ShardId] {
+        match self {
+            Self::Asked { stock, .. } | Self::StockGivenUp { stock, .. } => stock,
+            _ => &[],
+        }
+    }
+
     /// The event's name, as CONTRACT and logs have it.
     #[must_use]
-    pub const fn name(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Self::OrderCreated { .. } => "OrderCreated",
             Self::PaymentRequested { .. } => "PaymentRequested",
@@ -225,6 +272,9 @@ impl OrderEvent {
             Self::OrderCancelled { .. } => "OrderCancelled",
             Self::Answered(_) => "Answered",
             Self::Recalled(_) => "Recalled",
+            Self::Asked { step, .. } => step.name(),
+            Self::StockAnswered { .. } => "StockAnswered",
+            Self::StockGivenUp { .. } => "StockGivenUp",
         }
     }
 }

@@ -1,5 +1,7 @@
 //! An order with its saga, the table of the saga's steps, and how events change it.
 
+mod at_rest;
+
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
@@ -14,6 +16,7 @@ use crate::decider::Recorded;
 use crate::ids::{IdempotencyKey, OrderId, Sequence};
 use crate::limits::HISTORY_ENTRIES_MAX;
 use crate::row::AnswerRecord;
+use crate::shards::{self, StockProgress};
 use crate::time::Timestamp;
 
 /// The saga's state, under the names that clients and dashboards know.
@@ -391,8 +394,12 @@ impl Order {
                     self.parked = false;
                 }
             }
-            OrderEvent::OrderCreated { .. } | OrderEvent::Answered(_) | OrderEvent::Recalled(_) => {
-            }
+            OrderEvent::OrderCreated { .. }
+            | OrderEvent::Answered(_)
+            | OrderEvent::Recalled(_)
+            | OrderEvent::Asked { .. }
+            | OrderEvent::StockAnswered { .. }
+            | OrderEvent::StockGivenUp { .. } => {}
         }
     }
 
@@ -416,12 +423,14 @@ impl Order {
 }
 
 /// The fold of the order journal, less what has ended and left memory.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OrderState {
     /// Orders in memory.
     pub orders: BTreeMap<OrderId, Box<Order>>,
     /// Kept answers that have not left memory yet.
     pub answers: BTreeMap<IdempotencyKey, Box<AnswerRecord>>,
+    /// With several shards: the stock of every order whose saga has not ended.
+    pub stock: BTreeMap<OrderId, StockProgress>,
 }
 
 impl OrderState {
@@ -432,8 +441,16 @@ impl OrderState {
     }
 
     pub(super) fn evolve(&mut self, recorded: &Recorded<OrderEvent>, sequence: Sequence) {
-        let at = recorded.at;
-        match &recorded.event {
+        self.take_step(recorded.at, recorded.event.step(), sequence);
+        shards::evolve_stock(self, &recorded.event);
+    }
+
+    fn take_step(&mut self, at: Timestamp, step: &OrderEvent, sequence: Sequence) {
+        match step {
+            // A step never wraps another, and the others are no steps.
+            OrderEvent::Asked { .. }
+            | OrderEvent::StockAnswered { .. }
+            | OrderEvent::StockGivenUp { .. } => {}
             OrderEvent::OrderCreated {
                 order_id,
                 order,

@@ -65,6 +65,10 @@ impl Participant for PaymentParticipant {
                 on_write_off(payment)
             }
             Input::Upstream(Fact::Order(event)) => Ok(on_order(state, event)),
+            Input::Sharded {
+                fact: Fact::Order(event),
+                ..
+            } => Ok(on_order(state, event.step())),
             Input::Gateway {
                 order_id,
                 operation,
@@ -75,7 +79,9 @@ impl Participant for PaymentParticipant {
             Input::Deadline(order_id) => Ok(state
                 .payment(order_id)
                 .map_or_else(Vec::new, |payment| on_deadline(payment, now))),
-            Input::Upstream(Fact::Inventory(_) | Fact::Payment(_)) => Ok(Vec::new()),
+            Input::Upstream(Fact::Inventory(_) | Fact::Payment(_)) | Input::Sharded { .. } => {
+                Ok(Vec::new())
+            }
         }
     }
 
@@ -99,12 +105,17 @@ impl Participant for PaymentParticipant {
     fn needs(input: &Input<'_, PaymentCommand>) -> Option<Need> {
         let order_id = match input {
             Input::Command(command) => command.order_id(),
-            Input::Upstream(Fact::Order(OrderEvent::RetryRequested { order_id })) => *order_id,
-            Input::Upstream(Fact::Order(OrderEvent::CompensationRequested {
-                order_id,
-                undo,
+            Input::Upstream(Fact::Order(event))
+            | Input::Sharded {
+                fact: Fact::Order(event),
                 ..
-            })) if undo.payment => *order_id,
+            } => match event.step() {
+                OrderEvent::RetryRequested { order_id } => *order_id,
+                OrderEvent::CompensationRequested { order_id, undo, .. } if undo.payment => {
+                    *order_id
+                }
+                _ => return None,
+            },
             // A late word of the gateway may be about a payment that has left memory.
             Input::Gateway { order_id, .. } => *order_id,
             _ => return None,

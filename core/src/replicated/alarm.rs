@@ -3,7 +3,8 @@
 //! None of these is ever skipped: whatever comes behind rests on what is wrong.
 
 use super::entry::{AppendId, EntryError, Epoch, HostId, StreamSequence};
-use crate::ids::{ParticipantId, Sequence};
+use crate::ids::Sequence;
+use crate::shards::JournalId;
 
 /// Why a participant stopped. Nothing was appended on top of what was found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -81,7 +82,7 @@ pub enum Alarm {
     #[error("the {from} journal's events after {have} are missing")]
     FactsMissing {
         /// Whose events.
-        from: ParticipantId,
+        from: JournalId,
         /// The last one that was read.
         have: Sequence,
     },

@@ -8,10 +8,11 @@ use alloc::vec::Vec;
 
 use super::entry::{AppendId, Epoch, StreamSequence};
 use super::io::ReplicaOutput;
-use crate::ids::{ParticipantId, Sequence};
+use crate::ids::Sequence;
 use crate::limits::{RESEND_CAP_MS, RESEND_FIRST_MS};
 use crate::record::Cursors;
 use crate::row::Row;
+use crate::shards::JournalId;
 use crate::time::{Millis, Timestamp};
 
 /// When to try again: at first at once, then later and later.
@@ -91,7 +92,7 @@ impl InFlight {
         }
     }
 
-    pub(super) fn output(&self, journal: ParticipantId) -> ReplicaOutput {
+    pub(super) fn output(&self, journal: JournalId) -> ReplicaOutput {
         ReplicaOutput::Append {
             journal,
             append_id: self.append_id,
@@ -145,7 +146,7 @@ impl InFlight {
     }
 
     /// What is due now.
-    pub(super) fn due(&mut self, now: Timestamp, journal: ParticipantId) -> Option<ReplicaOutput> {
+    pub(super) fn due(&mut self, now: Timestamp, journal: JournalId) -> Option<ReplicaOutput> {
         match self.step {
             Step::ResendAt(at) if at <= now => {
                 self.step = Step::Sent;

@@ -14,6 +14,7 @@ use crate::inventory::InventoryEvent;
 use crate::order::OrderEvent;
 use crate::payment::PaymentEvent;
 use crate::record::{DecodeError, EncodedFrame, FORMAT_VERSION, Frame, decode, encode_into};
+use crate::shards::JournalId;
 
 /// Names one start of one process. Given from outside (a fresh UUID), never used again:
 /// what an earlier start of the same process left on its way must not pass for ours.
@@ -80,6 +81,18 @@ impl StreamSequence {
     }
 }
 
+impl From<u64> for StreamSequence {
+    fn from(sequence: u64) -> Self {
+        Self(sequence)
+    }
+}
+
+impl From<StreamSequence> for u64 {
+    fn from(sequence: StreamSequence) -> Self {
+        sequence.0
+    }
+}
+
 impl fmt::Display for StreamSequence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
@@ -138,8 +151,8 @@ impl fmt::Display for AppendId {
 /// One message of a journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry<E> {
-    /// Whose journal it belongs into: a message in another stream is foreign there.
-    pub journal: ParticipantId,
+    /// The journal that it belongs into: a message in another stream is foreign there.
+    pub journal: JournalId,
     /// The name of the append that brought it.
     pub append_id: AppendId,
     /// The name of the entry before it (all zero for the first): a stream that lost its
@@ -171,7 +184,7 @@ impl<E> Entry<E> {
 /// The head of an entry, which is encoded apart from its frame.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Head {
-    pub(super) journal: ParticipantId,
+    pub(super) journal: JournalId,
     pub(super) append_id: AppendId,
     pub(super) previous: AppendId,
     pub(super) epoch: Epoch,
@@ -217,21 +230,22 @@ impl AnyEntry {
     ///
     /// # Errors
     /// [`EntryError`] for bytes that are no entry of this journal; never a panic.
-    pub fn decode(journal: ParticipantId, bytes: &[u8]) -> Result<Self, EntryError> {
-        match journal {
+    pub fn decode(journal: impl Into<JournalId>, bytes: &[u8]) -> Result<Self, EntryError> {
+        let journal = journal.into();
+        match journal.participant {
             ParticipantId::Order => decode_for(journal, bytes).map(Self::Order),
             ParticipantId::Inventory => decode_for(journal, bytes).map(Self::Inventory),
             ParticipantId::Payment => decode_for(journal, bytes).map(Self::Payment),
         }
     }
 
-    /// Whose journal it belongs into.
+    /// The journal that it belongs into.
     #[must_use]
-    pub const fn journal(&self) -> ParticipantId {
+    pub const fn journal(&self) -> JournalId {
         match self {
-            Self::Order(_) => ParticipantId::Order,
-            Self::Inventory(_) => ParticipantId::Inventory,
-            Self::Payment(_) => ParticipantId::Payment,
+            Self::Order(entry) => entry.journal,
+            Self::Inventory(entry) => entry.journal,
+            Self::Payment(entry) => entry.journal,
         }
     }
 
@@ -253,15 +267,14 @@ fn frame_of<E>(entry: &Entry<E>) -> Option<Arc<Frame<E>>> {
 }
 
 fn decode_for<E: DeserializeOwned>(
-    journal: ParticipantId,
+    journal: JournalId,
     bytes: &[u8],
 ) -> Result<Entry<E>, EntryError> {
     // The journal's name comes first, so that another journal's message is called what
     // it is, and not malformed.
-    if let Some(code) = bytes.get(1)
-        && let Ok(named) = ParticipantId::from_code(*code)
+    if let Some((&FORMAT_VERSION, rest)) = bytes.split_first()
+        && let Ok((named, _)) = postcard::take_from_bytes::<JournalId>(rest)
         && named != journal
-        && bytes.first() == Some(&FORMAT_VERSION)
     {
         return Err(EntryError::Foreign(named));
     }
@@ -273,7 +286,7 @@ fn decode_for<E: DeserializeOwned>(
 pub enum EntryError {
     /// It is of another journal.
     #[error("it belongs to the {0} journal")]
-    Foreign(ParticipantId),
+    Foreign(JournalId),
     /// It cannot be read.
     #[error("it cannot be read: {0}")]
     Undecodable(DecodeError),

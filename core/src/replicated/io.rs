@@ -8,8 +8,9 @@ use super::alarm::Alarm;
 use super::entry::{AppendId, Epoch, HostId, StreamSequence};
 use crate::command::{Command, Reply, RequestId};
 use crate::gateway::{GatewayCall, GatewayOperation, GatewayOutcome};
-use crate::ids::{OrderId, ParticipantId, Sequence};
+use crate::ids::{OrderId, Sequence};
 use crate::row::{Row, RowKey};
+use crate::shards::JournalId;
 
 /// What the adapter hands in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +27,7 @@ pub enum ReplicaInput {
     /// gap the host asks with [`ReplicaOutput::Follow`].
     Entry {
         /// Whose journal.
-        journal: ParticipantId,
+        journal: JournalId,
         /// Where in the stream.
         stream_sequence: StreamSequence,
         /// The message's payload.
@@ -35,7 +36,7 @@ pub enum ReplicaInput {
     /// What an [`ReplicaOutput::Append`] came to.
     Appended {
         /// Whose journal.
-        journal: ParticipantId,
+        journal: JournalId,
         /// Which append.
         append_id: AppendId,
         /// What it came to.
@@ -44,7 +45,7 @@ pub enum ReplicaInput {
     /// The answer to [`ReplicaOutput::ReadEntry`].
     EntryAt {
         /// Whose journal.
-        journal: ParticipantId,
+        journal: JournalId,
         /// Where in the stream.
         stream_sequence: StreamSequence,
         /// What is there.
@@ -54,7 +55,7 @@ pub enum ReplicaInput {
     /// whenever the adapter has connected anew.
     StreamState {
         /// Whose journal.
-        journal: ParticipantId,
+        journal: JournalId,
         /// What had been seen of the stream before it was asked: as the question has it, or
         /// [`super::ReplicatedHost::seen`]. An answer is older than what was seen since.
         seen: StreamSequence,
@@ -68,7 +69,7 @@ pub enum ReplicaInput {
     /// [`ReplicaOutput::ReadLease`], and what a watch shows.
     LeaseSeen {
         /// Of whose journal.
-        journal: ParticipantId,
+        journal: JournalId,
         /// The value; `None` where the key was never written, or deleted.
         value: Option<Vec<u8>>,
         /// The key's revision, that of a delete marker included; 0 where it was never
@@ -78,7 +79,7 @@ pub enum ReplicaInput {
     /// What a [`ReplicaOutput::WriteLease`] came to.
     LeaseWritten {
         /// Of whose journal.
-        journal: ParticipantId,
+        journal: JournalId,
         /// What it came to.
         answer: LeaseAnswer,
     },
@@ -107,7 +108,7 @@ pub enum ReplicaInput {
     /// Hand this journal over: finish what is under way, then let another lead.
     StepDown {
         /// Whose journal.
-        journal: ParticipantId,
+        journal: JournalId,
     },
 }
 
@@ -159,7 +160,7 @@ pub enum ReplicaOutput {
     /// way for this journal ends. From before what was delivered: deliver again.
     Follow {
         /// Whose journal.
-        journal: ParticipantId,
+        journal: JournalId,
         /// The first message wanted.
         from: StreamSequence,
     },
@@ -167,7 +168,7 @@ pub enum ReplicaOutput {
     /// each journal; the same one again after an answer that was none.
     Append {
         /// Whose journal.
-        journal: ParticipantId,
+        journal: JournalId,
         /// Its name, which is in the payload too.
         append_id: AppendId,
         /// The stream's last sequence.
@@ -178,27 +179,27 @@ pub enum ReplicaOutput {
     /// Read one message of the stream; answer with [`ReplicaInput::EntryAt`].
     ReadEntry {
         /// Whose journal.
-        journal: ParticipantId,
+        journal: JournalId,
         /// Which message.
         stream_sequence: StreamSequence,
     },
     /// Ask for the stream's bounds; answer with [`ReplicaInput::StreamState`].
     ReadStream {
         /// Whose journal.
-        journal: ParticipantId,
+        journal: JournalId,
         /// The last message of it that was ever seen, for the answer.
         seen: StreamSequence,
     },
     /// Read the lease; answer with [`ReplicaInput::LeaseSeen`].
     ReadLease {
         /// Of whose journal.
-        journal: ParticipantId,
+        journal: JournalId,
     },
     /// Write the lease, if its key has this revision (0: never written); answer with
     /// [`ReplicaInput::LeaseWritten`].
     WriteLease {
         /// Of whose journal.
-        journal: ParticipantId,
+        journal: JournalId,
         /// The revision that the key must have.
         expected_revision: u64,
         /// The value: a [`super::Lease`], encoded.
@@ -207,7 +208,7 @@ pub enum ReplicaOutput {
     /// Show these rows to readers: the journal holds what they rest on.
     Publish {
         /// Whose journal.
-        journal: ParticipantId,
+        journal: JournalId,
         /// The last event that they show.
         sequence: Sequence,
         /// The message that holds it.
@@ -236,7 +237,7 @@ pub enum ReplicaOutput {
     /// This process leads the journal, or does not any more.
     RoleChanged {
         /// Whose journal.
-        journal: ParticipantId,
+        journal: JournalId,
         /// What it is now.
         role: Role,
     },
@@ -244,7 +245,7 @@ pub enum ReplicaOutput {
     /// [`super::ReplicatedHost::rebuild`], from the newest snapshot.
     Rebuild {
         /// Whose journal.
-        journal: ParticipantId,
+        journal: JournalId,
         /// Who appended instead.
         fenced_by: AppendId,
     },
@@ -252,7 +253,7 @@ pub enum ReplicaOutput {
     /// process starts again.
     Halted {
         /// Whose journal.
-        journal: ParticipantId,
+        journal: JournalId,
         /// What was found.
         alarm: Alarm,
     },

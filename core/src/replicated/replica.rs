@@ -28,13 +28,14 @@ use crate::command::RequestId;
 use crate::decider::Participant;
 use crate::engine::{Engine, EngineOutput};
 use crate::gateway::{GatewayOperation, GatewayOutcome};
-use crate::ids::{OrderId, ParticipantId};
+use crate::ids::OrderId;
 use crate::limits::GATEWAY_REPORTS_DEFERRED_MAX;
 use crate::planted::planted;
 use crate::record::{Cursors, Part};
 use crate::rejection::Rejection;
 use crate::row::{Row, RowKey};
 use crate::settings::Settings;
+use crate::shards::{JournalId, PerJournal};
 use crate::time::{Millis, Timestamp};
 
 /// What a replica is told once.
@@ -58,6 +59,13 @@ enum Stage {
     Halted,
 }
 
+/// A journal that a replica reads.
+#[derive(Debug)]
+struct Source {
+    journal: JournalId,
+    facts: Facts,
+}
+
 /// A gateway's word that waits until there is room for what it leads to.
 type Deferred = (OrderId, Option<GatewayOperation>, GatewayOutcome);
 
@@ -66,6 +74,8 @@ type Deferred = (OrderId, Option<GatewayOperation>, GatewayOutcome);
 pub struct Replica<P: Participant> {
     config: ReplicaConfig,
     settings: Settings,
+    /// The journal that it follows, and leads.
+    journal: JournalId,
     engine: Engine<P>,
     position: Position,
     /// How far the others were read, as the journal's last frame says.
@@ -76,9 +86,10 @@ pub struct Replica<P: Participant> {
     /// The last message of the stream, as it was told last; `None`: to be asked for.
     end: Option<StreamSequence>,
     asking: Retry,
-    facts: [Facts; 3],
-    /// Whose event waits for a row, and whether that row has come.
-    blocked: Option<(ParticipantId, bool)>,
+    /// What it has seen of each journal that it reads.
+    sources: Vec<Source>,
+    /// The journal whose event waits for a row, and whether that row has come.
+    blocked: Option<(JournalId, bool)>,
     lease: LeaseKeeper,
     append: Option<InFlight>,
     appends: u64,
@@ -95,11 +106,17 @@ impl<P: Participant> Replica<P> {
         settings: Settings,
         snapshot: ReplicaSnapshot<P::State>,
     ) -> Self {
-        let [order, inventory, payment] = snapshot.read_after;
+        let journal = JournalId::new(P::ID, settings.shard);
+        let source = |journal: JournalId| Source {
+            journal,
+            facts: Facts::after(snapshot.read_after.of(journal)),
+        };
         Self {
+            sources: journal.sources().into_iter().map(source).collect(),
+            journal,
             lease: LeaseKeeper::new(config.host, config.lease_ttl_ms),
             config,
-            recorded: snapshot.part.cursors,
+            recorded: snapshot.part.cursors.clone(),
             engine: Engine::from_part(settings.clone(), snapshot.part),
             settings,
             position: snapshot.position,
@@ -107,11 +124,6 @@ impl<P: Participant> Replica<P> {
             is_stopping: false,
             end: None,
             asking: Retry::default(),
-            facts: [
-                Facts::after(order),
-                Facts::after(inventory),
-                Facts::after(payment),
-            ],
             blocked: None,
             append: None,
             appends: 0,
@@ -179,17 +191,24 @@ impl<P: Participant> Replica<P> {
         self.engine.is_full()
     }
 
-    /// The first message that it wants of a journal's tail; `None`: none now.
-    pub(super) fn wants(&mut self, journal: ParticipantId) -> Option<StreamSequence> {
+    /// The first message that it wants of each journal's tail, if any.
+    pub(super) fn wants(&mut self, want: &mut impl FnMut(JournalId, StreamSequence)) {
         if !self.is_alive() {
-            return None;
+            return;
         }
-        if journal == P::ID {
-            return Some(self.position.stream_sequence.next());
+        want(self.journal, self.position.stream_sequence.next());
+        for Source { journal, facts } in &mut self.sources {
+            if let Some(from) = facts.wants_from() {
+                want(*journal, from);
+            }
         }
-        (sources(P::ID).contains(&journal))
-            .then(|| self.facts[journal.index()].wants_from())
-            .flatten()
+    }
+
+    /// What it has seen of a journal, if it reads it.
+    fn facts_of(&mut self, journal: JournalId) -> Option<&mut Facts> {
+        let mut sources = self.sources.iter_mut();
+        let source = sources.find(|source| source.journal == journal);
+        source.map(|source| &mut source.facts)
     }
 
     /// Where it stands, as its journal holds it; `None` while something decided is not
@@ -202,19 +221,20 @@ impl<P: Participant> Replica<P> {
             return None;
         }
         let part = self.engine.part()?;
-        let mut read_after = [StreamSequence::NONE; 3];
-        read_after[P::ID.index()] = self.position.stream_sequence;
-        for from in sources(P::ID) {
-            read_after[from.index()] = if planted!("unread_facts_lost_in_snapshot") {
-                self.facts[from.index()].seen()
+        let mut read_after = PerJournal::default();
+        read_after.set(self.journal, self.position.stream_sequence);
+        for Source { journal, facts } in &self.sources {
+            let restart_after = if planted!("unread_facts_lost_in_snapshot") {
+                facts.seen()
             } else {
-                self.facts[from.index()].restart_after()
+                facts.restart_after()
             };
+            read_after.set(*journal, restart_after);
         }
         Some(ReplicaSnapshot {
             position: self.position,
             part: Part {
-                cursors: self.recorded,
+                cursors: self.recorded.clone(),
                 ..part
             },
             read_after,
@@ -366,7 +386,7 @@ impl<P: Participant> Replica<P> {
     pub(super) fn stream_state(
         &mut self,
         now: Timestamp,
-        journal: ParticipantId,
+        journal: JournalId,
         first: StreamSequence,
         last: StreamSequence,
         seen: StreamSequence,
@@ -374,9 +394,9 @@ impl<P: Participant> Replica<P> {
         if !self.is_alive() {
             return;
         }
-        if journal != P::ID {
-            let needed = self.facts[journal.index()].seen().next();
-            if sources(P::ID).contains(&journal) && first > needed {
+        if journal != self.journal {
+            let needed = self.facts_of(journal).map(|facts| facts.seen().next());
+            if let Some(needed) = needed.filter(|needed| first > *needed) {
                 self.halt(Alarm::HistoryGone { first, needed });
             }
             return;
@@ -404,14 +424,14 @@ impl<P: Participant> Replica<P> {
             self.is_stopping = true; // it will claim; what is under way may still be in time
         }
         if let Some(append) = &mut self.append
-            && let Some(output) = append.due(now, P::ID)
+            && let Some(output) = append.due(now, self.journal)
         {
             self.outputs.push_back(output);
         }
         if self.end.is_none() && self.asking.is_due(now) {
             self.asking.next(now);
             self.push(ReplicaOutput::ReadStream {
-                journal: P::ID,
+                journal: self.journal,
                 seen: self.position.stream_sequence,
             });
         }
@@ -447,7 +467,7 @@ impl<P: Participant> Replica<P> {
         self.refuse_open(Refusal::OutcomeUnknown);
         self.leave(Stage::Halted);
         self.push(ReplicaOutput::Halted {
-            journal: P::ID,
+            journal: self.journal,
             alarm,
         });
     }
@@ -466,7 +486,7 @@ impl<P: Participant> Replica<P> {
         self.deferred.clear();
         if was_leading {
             self.push(ReplicaOutput::RoleChanged {
-                journal: P::ID,
+                journal: self.journal,
                 role: Role::Follower,
             });
         }
@@ -474,7 +494,7 @@ impl<P: Participant> Replica<P> {
 
     fn publish(&mut self, rows: Vec<Row>) {
         self.push(ReplicaOutput::Publish {
-            journal: P::ID,
+            journal: self.journal,
             sequence: self.engine.durable_sequence(),
             stream_sequence: self.position.stream_sequence,
             rows,
@@ -483,12 +503,14 @@ impl<P: Participant> Replica<P> {
 
     fn push_lease(&mut self, output: LeaseOutput) {
         self.push(match output {
-            LeaseOutput::Read => ReplicaOutput::ReadLease { journal: P::ID },
+            LeaseOutput::Read => ReplicaOutput::ReadLease {
+                journal: self.journal,
+            },
             LeaseOutput::Write {
                 expected_revision,
                 value,
             } => ReplicaOutput::WriteLease {
-                journal: P::ID,
+                journal: self.journal,
                 expected_revision,
                 value: value.encode(),
             },
@@ -517,13 +539,5 @@ impl<P: Participant> Replica<P> {
             };
             self.push(output);
         }
-    }
-}
-
-/// Whose journals a participant reads.
-pub(super) const fn sources(reader: ParticipantId) -> &'static [ParticipantId] {
-    match reader {
-        ParticipantId::Order => &[ParticipantId::Inventory, ParticipantId::Payment],
-        ParticipantId::Inventory | ParticipantId::Payment => &[ParticipantId::Order],
     }
 }

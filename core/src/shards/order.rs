@@ -11,76 +11,20 @@
 //! That is one shard's part of one order. The saga is told `reserved` when every part is
 //! Held, `committed` when every part is Sold, and `released` when none is Releasing.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use super::inventory::InventoryShardEvent;
 use super::{ShardCount, ShardId};
-use crate::decider::{Fact, Input, Participant, Recorded};
-use crate::ids::{OrderId, Sequence};
+use crate::decider::{Fact, Input};
 use crate::inventory::{InventoryEvent, ReleaseReason};
-use crate::order::{
-    Order, OrderCommand, OrderEvent, OrderParticipant, OrderState, SagaState, Shortage,
-};
+use crate::order::{Order, OrderCommand, OrderEvent, OrderState, SagaState, Shortage, decide_step};
 use crate::rejection::Rejection;
 use crate::settings::Settings;
 use crate::time::Timestamp;
-
-/// An event of an order shard's journal. The order of the variants is part of the format
-/// at rest: new ones go to the end.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum OrderShardEvent {
-    /// A step of the saga.
-    Saga {
-        /// The step, which is all that payment reads.
-        event: OrderEvent,
-        /// The inventory shards that it asks something of, in order of number. Named, so
-        /// that the others need not look whether they know the order.
-        stock: Vec<ShardId>,
-    },
-    /// An inventory shard answered, and its part stands elsewhere now.
-    StockAnswered {
-        /// The order.
-        order_id: OrderId,
-        /// Whose journal the answer is from.
-        shard: ShardId,
-        /// What it came to.
-        answer: StockAnswer,
-    },
-    /// A line was short in one shard, so these are asked to hold nothing. The order fails
-    /// once they have said so.
-    StockGivenUp {
-        /// The order.
-        order_id: OrderId,
-        /// Every shard that holds its part, or may.
-        stock: Vec<ShardId>,
-    },
-}
-
-impl OrderShardEvent {
-    /// The order that this event is about; none for a kept answer.
-    #[must_use]
-    pub fn order_id(&self) -> Option<OrderId> {
-        match self {
-            Self::Saga { event, .. } => event.order_id(),
-            Self::StockAnswered { order_id, .. } | Self::StockGivenUp { order_id, .. } => {
-                Some(*order_id)
-            }
-        }
-    }
-
-    /// The step of the saga, if it is one.
-    #[must_use]
-    pub const fn saga(&self) -> Option<&OrderEvent> {
-        match self {
-            Self::Saga { event, .. } => Some(event),
-            Self::StockAnswered { .. } | Self::StockGivenUp { .. } => None,
-        }
-    }
-}
 
 /// What a shard's answer came to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,15 +78,8 @@ pub struct StockProgress {
 impl StockProgress {
     /// What an event of this shard changes for its part; `None`: nothing, as for whatever
     /// comes twice, or after another question was asked.
-    fn answer(&self, shard: ShardId, event: &InventoryShardEvent) -> Option<StockAnswer> {
-        let part = self.parts.get(&shard)?;
-        let event = match event {
-            InventoryShardEvent::Stock(event) => event,
-            InventoryShardEvent::Returned { .. } => {
-                return matches!(part, StockPart::Releasing).then_some(StockAnswer::Free);
-            }
-        };
-        match (part, event) {
+    fn answer(&self, shard: ShardId, event: &InventoryEvent) -> Option<StockAnswer> {
+        match (self.parts.get(&shard)?, event) {
             (StockPart::Reserving, InventoryEvent::InventoryReserved { .. }) => {
                 Some(StockAnswer::Held)
             }
@@ -159,9 +96,10 @@ impl StockProgress {
                 StockPart::Reserving | StockPart::Answered(StockAnswer::Held),
                 InventoryEvent::InventoryExpired { .. },
             )
-            | (StockPart::Releasing, InventoryEvent::InventoryReleased { .. }) => {
-                Some(StockAnswer::Free)
-            }
+            | (
+                StockPart::Releasing,
+                InventoryEvent::InventoryReleased { .. } | InventoryEvent::Returned { .. },
+            ) => Some(StockAnswer::Free),
             (StockPart::Releasing, InventoryEvent::InventoryExpired { .. })
                 if !self.commit_asked =>
             {
@@ -206,15 +144,6 @@ impl StockProgress {
     }
 }
 
-/// The fold of an order shard's journal, less what has ended and left memory.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OrderShardState {
-    /// The orders with their sagas.
-    pub saga: OrderState,
-    /// The stock of every order whose saga has not ended.
-    pub stock: BTreeMap<OrderId, StockProgress>,
-}
-
 /// The decider of one order shard.
 #[derive(Debug, Clone, Copy)]
 pub struct OrderShard {
@@ -223,22 +152,27 @@ pub struct OrderShard {
 }
 
 impl OrderShard {
-    /// Decides a command, a payment's event, or a deadline that the state named. What
-    /// inventory said comes through [`Self::on_inventory`].
+    /// Decides an input: a step of the saga, or what an inventory shard's answer is good for.
     ///
     /// # Errors
-    /// As [`Participant::decide`].
+    /// As [`crate::decider::Participant::decide`].
     pub fn decide(
         self,
-        state: &OrderShardState,
+        state: &OrderState,
         settings: &Settings,
         input: Input<'_, OrderCommand>,
         now: Timestamp,
-    ) -> Result<Vec<OrderShardEvent>, Rejection> {
-        if let Input::Upstream(Fact::Inventory(_)) = input {
-            return Ok(Vec::new());
-        }
-        let events = OrderParticipant::decide(&state.saga, settings, input, now)?;
+    ) -> Result<Vec<OrderEvent>, Rejection> {
+        let input = match input {
+            Input::Sharded {
+                from,
+                fact: Fact::Inventory(event),
+                ..
+            } => return Ok(self.on_inventory(state, settings, from, event, now)),
+            Input::Sharded { fact, .. } => Input::Upstream(fact),
+            input => input,
+        };
+        let events = decide_step(state, settings, input, now)?;
         let asks = |event: OrderEvent| {
             let progress = event
                 .order_id()
@@ -250,18 +184,17 @@ impl OrderShard {
 
     /// Decides what an inventory shard's event means; `shard` is the one whose journal it is
     /// from.
-    #[must_use]
-    pub fn on_inventory(
+    fn on_inventory(
         self,
-        state: &OrderShardState,
+        state: &OrderState,
         settings: &Settings,
         shard: ShardId,
-        event: &InventoryShardEvent,
+        event: &InventoryEvent,
         now: Timestamp,
-    ) -> Vec<OrderShardEvent> {
+    ) -> Vec<OrderEvent> {
         let known = event.order_id().and_then(|order_id| {
             let progress = state.stock.get(&order_id)?;
-            Some((state.saga.order(order_id)?, progress))
+            Some((state.order(order_id)?, progress))
         });
         let Some((order, progress)) = known else {
             return Vec::new();
@@ -272,20 +205,20 @@ impl OrderShard {
         let mut progress = progress.clone();
         progress.set(&[shard], &StockPart::Answered(answer.clone()));
         let order_id = order.order_id;
-        let mut events = vec![OrderShardEvent::StockAnswered {
+        let mut events = vec![OrderEvent::StockAnswered {
             order_id,
             shard,
             answer: answer.clone(),
         }];
         match amounts_to(order, &progress, &answer) {
             Some(Together::GiveUp(stock)) => {
-                events.push(OrderShardEvent::StockGivenUp { order_id, stock });
+                events.push(OrderEvent::StockGivenUp { order_id, stock });
             }
             Some(Together::Tell(together)) => {
                 let input = Input::Upstream(Fact::Inventory(&together));
                 // Only commands are refused; the trait says so.
-                let steps = OrderParticipant::decide(&state.saga, settings, input, now);
-                let steps = steps.unwrap_or_default().into_iter();
+                let steps = decide_step(state, settings, input, now).unwrap_or_default();
+                let steps = steps.into_iter();
                 events.extend(steps.map(|step| self.ask(Some(&progress), step)));
             }
             None => {}
@@ -293,60 +226,12 @@ impl OrderShard {
         events
     }
 
-    /// Applies one event. Total, as [`Participant::evolve`] is.
-    pub fn evolve(
-        self,
-        state: &mut OrderShardState,
-        recorded: &Recorded<OrderShardEvent>,
-        sequence: Sequence,
-    ) {
-        match &recorded.event {
-            OrderShardEvent::Saga { event, stock } => {
-                let step = Recorded {
-                    at: recorded.at,
-                    event: event.clone(),
-                };
-                OrderParticipant::evolve(&mut state.saga, &step, sequence);
-                let Some(order) = event.order_id().and_then(|id| state.saga.order(id)) else {
-                    return;
-                };
-                if order.saga.is_terminal() {
-                    state.stock.remove(&order.order_id);
-                    return;
-                }
-                let part = match event {
-                    OrderEvent::OrderCreated { .. } => StockPart::Reserving,
-                    OrderEvent::CommitRequested { .. } => StockPart::Committing,
-                    OrderEvent::CompensationRequested { .. } => StockPart::Releasing,
-                    _ => return,
-                };
-                let progress = state.stock.entry(order.order_id).or_default();
-                progress.commit_asked |= part == StockPart::Committing;
-                progress.set(stock, &part);
-            }
-            OrderShardEvent::StockAnswered {
-                order_id,
-                shard,
-                answer,
-            } => {
-                if let Some(progress) = state.stock.get_mut(order_id) {
-                    progress.set(&[*shard], &StockPart::Answered(answer.clone()));
-                }
-            }
-            OrderShardEvent::StockGivenUp { order_id, stock } => {
-                if let Some(progress) = state.stock.get_mut(order_id) {
-                    progress.set(stock, &StockPart::Releasing);
-                }
-            }
-        }
-    }
-
     /// A step of the saga, with the shards that it asks something of.
-    fn ask(self, progress: Option<&StockProgress>, mut event: OrderEvent) -> OrderShardEvent {
+    fn ask(self, progress: Option<&StockProgress>, mut step: OrderEvent) -> OrderEvent {
         let those = |which: &dyn Fn(&StockPart) -> bool| {
             progress.map_or_else(Vec::new, |progress| progress.shards(which))
         };
-        let stock = match &mut event {
+        let stock = match &mut step {
             OrderEvent::OrderCreated { order, .. } => {
                 self.count.of_lines(order).into_iter().collect()
             }
@@ -365,7 +250,55 @@ impl OrderShard {
             }
             _ => Vec::new(),
         };
-        OrderShardEvent::Saga { event, stock }
+        if stock.is_empty() {
+            return step;
+        }
+        let step = Box::new(step);
+        OrderEvent::Asked { step, stock }
+    }
+}
+
+/// What an event changes of where the stock of its order stands; the saga has taken its step
+/// already. Nothing without shards.
+pub(crate) fn evolve_stock(state: &mut OrderState, event: &OrderEvent) {
+    match event {
+        OrderEvent::Asked { step, stock } => {
+            let part = match step.as_ref() {
+                OrderEvent::OrderCreated { .. } => StockPart::Reserving,
+                OrderEvent::CommitRequested { .. } => StockPart::Committing,
+                OrderEvent::CompensationRequested { .. } => StockPart::Releasing,
+                _ => return,
+            };
+            let known = step.order_id().and_then(|id| state.order(id));
+            let Some(order_id) = known.map(|order| order.order_id) else {
+                return;
+            };
+            let progress = state.stock.entry(order_id).or_default();
+            progress.commit_asked |= part == StockPart::Committing;
+            progress.set(stock, &part);
+        }
+        OrderEvent::StockAnswered {
+            order_id,
+            shard,
+            answer,
+        } => {
+            if let Some(progress) = state.stock.get_mut(order_id) {
+                progress.set(&[*shard], &StockPart::Answered(answer.clone()));
+            }
+        }
+        OrderEvent::StockGivenUp { order_id, stock } => {
+            if let Some(progress) = state.stock.get_mut(order_id) {
+                progress.set(stock, &StockPart::Releasing);
+            }
+        }
+        step if !state.stock.is_empty() => {
+            let order = step.order_id().and_then(|id| state.order(id));
+            let ended = order.filter(|order| order.saga.is_terminal());
+            if let Some(order_id) = ended.map(|order| order.order_id) {
+                state.stock.remove(&order_id);
+            }
+        }
+        _ => {}
     }
 }
 

@@ -452,7 +452,7 @@ fn assert_legal(mut before: Host<OrderParticipant>, after: &Host<OrderParticipan
 }
 
 fn steps(event: &OrderEvent) -> &'static [Step] {
-    match event {
+    match event.step() {
         OrderEvent::OrderCreated { .. } => panic!("an order was created twice"),
         OrderEvent::PaymentRequested { .. } => &[Step::InventoryReserved, Step::PaymentRequested],
         OrderEvent::CommitRequested { .. } => &[Step::PaymentSucceeded],
@@ -466,6 +466,10 @@ fn steps(event: &OrderEvent) -> &'static [Step] {
         OrderEvent::SagaParked { .. } => &[Step::Parked],
         OrderEvent::RetryRequested { .. } => &[Step::RetryRequested],
         OrderEvent::OrderCancelled { .. } => &[Step::Cancelled],
-        OrderEvent::Answered(_) | OrderEvent::Recalled(_) => &[],
+        OrderEvent::Answered(_)
+        | OrderEvent::Recalled(_)
+        | OrderEvent::StockAnswered { .. }
+        | OrderEvent::StockGivenUp { .. }
+        | OrderEvent::Asked { .. } => &[],
     }
 }

@@ -16,6 +16,7 @@ use a4co_core::replicated::{
 };
 use a4co_core::row::{Row, RowKey};
 use a4co_core::settings::Settings;
+use a4co_core::shards::{JournalId, ShardCount};
 use a4co_core::time::{Millis, Timestamp};
 
 use super::{T0, create, new_order, order_id, product_id, reference};
@@ -84,10 +85,11 @@ impl World {
             host: HostId::from_bytes([self.starts; 16]),
             candidate_for,
             lease_ttl_ms: LEASE_TTL,
+            shards: ShardCount::ONE,
         };
         let seen = [StreamSequence::NONE; 3];
         Process {
-            host: ReplicatedHost::new(&config, &Settings::default(), snapshot, seen),
+            host: ReplicatedHost::new(&config, &Settings::default(), snapshot, &seen),
             rows: BTreeMap::new(),
             tails: [u64::MAX; 3],
             inputs: VecDeque::from([ReplicaInput::Time]),
@@ -132,7 +134,7 @@ impl World {
         }
     }
 
-    pub(crate) fn leader(&self, journal: ParticipantId) -> Option<usize> {
+    pub(crate) fn leader(&self, journal: impl Into<JournalId> + Copy) -> Option<usize> {
         let is_leader = |process: &Process| {
             !process.is_paused && matches!(process.host.role(journal), Role::Leader { .. })
         };
@@ -264,7 +266,7 @@ impl Process {
             self.host.handle_input(now, input);
             return true;
         }
-        for journal in ParticipantId::ALL {
+        for journal in ParticipantId::ALL.map(JournalId::from) {
             let next = self.tails[journal.index()];
             let Some(bytes) = message(servers, journal, next) else {
                 continue;
@@ -384,7 +386,7 @@ impl Process {
     }
 }
 
-pub(crate) fn message(servers: &Servers, journal: ParticipantId, at: u64) -> Option<Vec<u8>> {
+pub(crate) fn message(servers: &Servers, journal: JournalId, at: u64) -> Option<Vec<u8>> {
     let index = usize::try_from(at.checked_sub(1)?).ok()?;
     servers.streams[journal.index()].get(index).cloned()
 }

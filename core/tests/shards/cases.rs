@@ -1,10 +1,10 @@
 //! What is asked of the shards.
 
-use a4co_core::decider::Input;
+use a4co_core::decider::{Fact, Input};
 use a4co_core::inventory::{InventoryCommand, InventoryEvent};
 use a4co_core::order::SagaState;
 use a4co_core::rejection::Rejection;
-use a4co_core::shards::{InventoryShardEvent, SHARDS_MAX, ShardCount, StockAnswer};
+use a4co_core::shards::{SHARDS_MAX, ShardCount, StockAnswer};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -58,7 +58,7 @@ fn what_is_short_in_one_shard_is_released_in_the_other_and_each_short_line_is_na
         world.settle();
         assert_eq!(world.saga(1), SagaState::Failed);
         let at = usize::from(count(2).of_order(order_id(1)).get());
-        let order = world.orders[at].state.saga.order(order_id(1));
+        let order = world.orders[at].state.order(order_id(1));
         assert_eq!(order.expect("the order").shortages.len(), named);
         assert_eq!((world.on_hand(a), world.on_hand(b)), ((5, 0, 0), (5, 0, 0)));
         world.check_ended();
@@ -101,8 +101,7 @@ fn a_commit_that_one_shard_refuses_is_given_back_in_the_other() {
         assert_eq!(world.saga(1), SagaState::Compensated);
         assert_eq!((world.on_hand(a), world.on_hand(b)), ((5, 0, 0), (0, 0, 0)));
         let returned = world.stock[0].journal.iter();
-        let returned =
-            returned.filter(|it| matches!(it.event, InventoryShardEvent::Returned { .. }));
+        let returned = returned.filter(|it| matches!(it.event, InventoryEvent::Returned { .. }));
         assert_eq!(returned.count(), 1);
         world.check_ended();
     }
@@ -123,14 +122,20 @@ fn a_hold_that_ended_before_its_commit_is_not_taken_for_undone() {
         while world.read_on((reader, at)) {}
     }
     world.pass(world.settings.hold_ms.get() + 1);
-    let refused = InventoryShardEvent::Stock(InventoryEvent::InventoryCommitRefused {
+    let refused = InventoryEvent::InventoryCommitRefused {
         order_id: order_id(1),
         shortages: Vec::new(),
-    });
-    let (decider, shard) = (world.order(), world.shard(1));
+    };
+    let input = Input::Sharded {
+        from: world.shard(1),
+        to: world.shard(at),
+        fact: Fact::Inventory(&refused),
+    };
     let state = &world.orders[at].state;
-    let events = decider.on_inventory(state, &world.settings, shard, &refused, world.now);
-    world.append_order(at, events);
+    let events = world
+        .order()
+        .decide(state, &world.settings, input, world.now);
+    world.append_order(at, events.expect("no command"));
     // The end of the hold in shard 0, from before the commit that it has not read yet.
     while world.read_on((Reader::OrderOfStock(at), 0)) {}
     assert_eq!(world.saga(1), SagaState::Compensating);

@@ -12,16 +12,15 @@ use a4co_core::decider::{Fact, Input, Participant, Recorded};
 use a4co_core::ids::{OrderId, Sequence};
 use a4co_core::invariants::{StockSums, never_oversold, stock_conserved};
 use a4co_core::inventory::{
-    InventoryCommand, InventoryParticipant, InventoryState, ReservationStatus,
+    InventoryCommand, InventoryEvent, InventoryParticipant, InventoryState, ReservationStatus,
 };
-use a4co_core::order::{NewOrder, OrderCommand, OrderEvent, OrderParticipant, SagaState};
+use a4co_core::order::{
+    NewOrder, OrderCommand, OrderEvent, OrderParticipant, OrderState, SagaState,
+};
 use a4co_core::payment::{PaymentEvent, PaymentFailure};
 use a4co_core::rejection::Rejection;
 use a4co_core::settings::Settings;
-use a4co_core::shards::{
-    InventoryShard, InventoryShardEvent, OrderShard, OrderShardEvent, OrderShardState, ShardCount,
-    ShardId, StockAnswer,
-};
+use a4co_core::shards::{InventoryShard, OrderShard, ShardCount, ShardId, StockAnswer};
 use a4co_core::time::{Millis, Timestamp};
 use common::{T0, create, new_order, order_id, product_id, text};
 
@@ -53,8 +52,8 @@ struct World {
     count: ShardCount,
     settings: Settings,
     now: Timestamp,
-    orders: Vec<Part<OrderShardState, OrderShardEvent>>,
-    stock: Vec<Part<InventoryState, InventoryShardEvent>>,
+    orders: Vec<Part<OrderState, OrderEvent>>,
+    stock: Vec<Part<InventoryState, InventoryEvent>>,
     payments: Vec<Vec<PaymentEvent>>,
     /// How far, by reader and journal.
     read: BTreeMap<(Reader, usize), usize>,
@@ -114,8 +113,7 @@ impl World {
         OrderShard { count: self.count }
     }
 
-    fn append_stock(&mut self, index: usize, events: Vec<InventoryShardEvent>) {
-        let decider = self.inventory(index);
+    fn append_stock(&mut self, index: usize, events: Vec<InventoryEvent>) {
         let part = &mut self.stock[index];
         for event in events {
             let recorded = Recorded {
@@ -123,12 +121,12 @@ impl World {
                 event,
             };
             let sequence = Sequence::new(part.journal.len() as u64 + 1);
-            decider.evolve(&mut part.state, &recorded, sequence);
+            InventoryParticipant::evolve(&mut part.state, &recorded, sequence);
             part.journal.push(recorded);
         }
     }
 
-    fn append_order(&mut self, index: usize, events: Vec<OrderShardEvent>) {
+    fn append_order(&mut self, index: usize, events: Vec<OrderEvent>) {
         for event in events {
             self.check_end(&event);
             let recorded = Recorded {
@@ -137,18 +135,16 @@ impl World {
             };
             let part = &mut self.orders[index];
             let sequence = Sequence::new(part.journal.len() as u64 + 1);
-            OrderShard { count: self.count }.evolve(&mut part.state, &recorded, sequence);
+            OrderParticipant::evolve(&mut part.state, &recorded, sequence);
             part.journal.push(recorded);
         }
     }
 
     /// What an order's end says is so at that moment, in every shard.
-    fn check_end(&self, event: &OrderShardEvent) {
-        match event.saga() {
-            Some(OrderEvent::OrderConfirmed { order_id }) => self.check_sold(*order_id),
-            Some(
-                OrderEvent::OrderCancelled { order_id } | OrderEvent::OrderFailed { order_id, .. },
-            ) => {
+    fn check_end(&self, event: &OrderEvent) {
+        match event.step() {
+            OrderEvent::OrderConfirmed { order_id } => self.check_sold(*order_id),
+            OrderEvent::OrderCancelled { order_id } | OrderEvent::OrderFailed { order_id, .. } => {
                 self.check_free(*order_id);
             }
             _ => {}
@@ -215,7 +211,7 @@ impl World {
         let events = self
             .order()
             .decide(state, &self.settings, input.clone(), self.now);
-        let alone = OrderParticipant::decide(&state.saga, &self.settings, input, self.now);
+        let alone = OrderParticipant::decide(state, &self.settings, input, self.now);
         // A refused command changes nothing; what it is refused for is the saga's affair.
         self.compare(events.as_deref(), alone.as_deref());
         self.append_order(at, events.unwrap_or_default());
@@ -224,11 +220,11 @@ impl World {
     /// With one shard, the saga goes as it goes without shards.
     fn compare(
         &self,
-        events: Result<&[OrderShardEvent], &Rejection>,
+        events: Result<&[OrderEvent], &Rejection>,
         alone: Result<&[OrderEvent], &Rejection>,
     ) {
         if self.count == ShardCount::ONE {
-            let steps = events.map(|events| events.iter().filter_map(OrderShardEvent::saga));
+            let steps = events.map(|events| events.iter().filter_map(step));
             assert_eq!(
                 steps.map(Iterator::collect::<Vec<_>>),
                 alone.map(|alone| alone.iter().collect())
@@ -243,16 +239,18 @@ impl World {
                 let Some(recorded) = self.stock[journal].journal.get(position) else {
                     return;
                 };
-                let (state, shard) = (&self.orders[at].state, self.shard(journal));
-                let decider = self.order();
-                let events =
-                    decider.on_inventory(state, &self.settings, shard, &recorded.event, self.now);
-                if let InventoryShardEvent::Stock(event) = &recorded.event {
-                    let input = Input::Upstream(Fact::Inventory(event));
-                    let alone =
-                        OrderParticipant::decide(&state.saga, &self.settings, input, self.now);
-                    self.compare(Ok(&events), alone.as_deref());
-                }
+                let state = &self.orders[at].state;
+                let fact = Fact::Inventory(&recorded.event);
+                let input = Input::Sharded {
+                    from: self.shard(journal),
+                    to: self.shard(at),
+                    fact,
+                };
+                let events = self.order().decide(state, &self.settings, input, self.now);
+                let input = Input::Upstream(fact);
+                let alone = OrderParticipant::decide(state, &self.settings, input, self.now);
+                self.compare(events.as_deref(), alone.as_deref());
+                let events = events.expect("no command");
                 self.append_order(at, events);
             }
             Reader::OrderOfPayment(at) => {
@@ -265,21 +263,25 @@ impl World {
                     return;
                 };
                 let state = &self.stock[at].state;
+                let input = Input::Sharded {
+                    from: self.shard(journal),
+                    to: self.shard(at),
+                    fact: Fact::Order(&recorded.event),
+                };
                 let decider = self.inventory(at);
-                let events = decider.on_order(state, &self.settings, &recorded.event, self.now);
-                if let (ShardCount::ONE, Some(event)) = (self.count, recorded.event.saga()) {
+                let events = decider.decide(state, &self.settings, input, self.now);
+                let events = events.expect("no command");
+                if let (ShardCount::ONE, Some(event)) = (self.count, step(&recorded.event)) {
                     let input = Input::Upstream(Fact::Order(event));
                     let alone =
                         InventoryParticipant::decide(state, &self.settings, input, self.now);
-                    let alone = alone.expect("no command").into_iter();
-                    let alone: Vec<_> = alone.map(InventoryShardEvent::Stock).collect();
-                    assert_eq!(events, alone);
+                    assert_eq!(events, alone.expect("no command"));
                 }
                 self.append_stock(at, events);
             }
             Reader::PaymentOfOrder(at) => {
                 let recorded = self.orders[journal].journal.get(position);
-                let said = recorded.and_then(|it| it.event.saga()).and_then(play);
+                let said = recorded.and_then(|it| play(it.event.step()));
                 self.payments[at].extend(said);
             }
         }
@@ -323,7 +325,7 @@ impl World {
     fn pass(&mut self, ms: u64) {
         self.now = self.now.saturating_add(Millis::new(ms));
         for at in 0..self.orders.len() {
-            for id in OrderParticipant::order_ids(&self.orders[at].state.saga) {
+            for id in OrderParticipant::order_ids(&self.orders[at].state) {
                 self.decide_order(at, Input::Deadline(id));
             }
             let held = InventoryParticipant::order_ids(&self.stock[at].state);
@@ -371,7 +373,7 @@ impl World {
     fn check_ended(&self) {
         self.check_stock();
         for part in &self.orders {
-            for order in part.state.saga.orders.values() {
+            for order in part.state.orders.values() {
                 match order.saga {
                     SagaState::Completed => self.check_sold(order.order_id),
                     SagaState::Compensated => self.check_free(order.order_id),
@@ -383,10 +385,9 @@ impl World {
                 }
             }
             assert!(part.state.stock.is_empty(), "what has ended is forgotten");
-            let mut replayed = OrderShardState::default();
+            let mut replayed = OrderState::default();
             for (sequence, recorded) in (1..).zip(&part.journal) {
-                let decider = self.order();
-                decider.evolve(&mut replayed, recorded, Sequence::new(sequence));
+                OrderParticipant::evolve(&mut replayed, recorded, Sequence::new(sequence));
             }
             assert_eq!(replayed, part.state);
         }
@@ -395,14 +396,14 @@ impl World {
     fn saga(&self, number: u8) -> SagaState {
         let id = order_id(number);
         let at = usize::from(self.count.of_order(id).get());
-        let order = self.orders[at].state.saga.order(id);
+        let order = self.orders[at].state.order(id);
         order.expect("the order").saga
     }
 
     fn answers(&self) -> Vec<StockAnswer> {
         let events = self.orders.iter().flat_map(|part| &part.journal);
         let answers = events.filter_map(|it| match &it.event {
-            OrderShardEvent::StockAnswered { answer, .. } => Some(answer.clone()),
+            OrderEvent::StockAnswered { answer, .. } => Some(answer.clone()),
             _ => None,
         });
         answers.collect()
@@ -413,6 +414,14 @@ impl World {
         let at = usize::from(self.count.of_product(&id).get());
         let product = self.stock[at].state.product(&id).expect("the product");
         (product.on_hand, product.reserved, product.sold)
+    }
+}
+
+/// The step of the saga, where the event is one.
+fn step(event: &OrderEvent) -> Option<&OrderEvent> {
+    match event.step() {
+        OrderEvent::StockAnswered { .. } | OrderEvent::StockGivenUp { .. } => None,
+        step => Some(step),
     }
 }
 

@@ -12,12 +12,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use a4co_core::decider::Recorded;
-use a4co_core::ids::{OrderId, ProductId};
+use a4co_core::ids::{OrderId, ParticipantId, ProductId};
 use a4co_core::order::{CancelReason, NewOrder, OrderEvent, Undo, UndoPart};
 use a4co_core::payment::RefundOrigin;
 use a4co_core::record::Record;
 use a4co_core::row::Row;
 use a4co_core::settings::Settings;
+use a4co_core::shards::{JournalId, Shard, ShardCount, ShardId, StockAnswer};
 use a4co_core::time::Timestamp;
 
 use self::money::{answered, order_cell, recalled};
@@ -54,17 +55,45 @@ enum RefundState {
     Refused,
 }
 
+/// What the ledger knows of one order's stock in one shard.
+#[derive(Debug)]
+struct Part {
+    hold: Hold,
+    was_held: bool,
+    held: BTreeMap<ProductId, u64>,
+    hold_ms: u64,
+    expires_at: Timestamp,
+    commit_refused: bool,
+}
+
+impl Part {
+    const fn new() -> Self {
+        Self {
+            hold: Hold::None,
+            was_held: false,
+            held: BTreeMap::new(),
+            hold_ms: 0,
+            expires_at: Timestamp::UNIX_EPOCH,
+            commit_refused: false,
+        }
+    }
+
+    const fn has(&self) -> bool {
+        matches!(self.hold, Hold::Active | Hold::Sold)
+    }
+}
+
 /// What the ledger knows of one order.
 #[derive(Debug)]
 struct Case {
     body: Option<Arc<NewOrder>>,
     stage: Stage,
     created_at: Timestamp,
-    hold: Hold,
-    was_held: bool,
-    held: BTreeMap<ProductId, u64>,
-    hold_ms: u64,
-    expires_at: Timestamp,
+    /// One for each shard that its lines lie in.
+    parts: BTreeMap<ShardId, Part>,
+    /// What inventory shards are said to have answered, the newest of each.
+    answered: BTreeMap<ShardId, StockAnswer>,
+    given_up: bool,
     payment_asked: Option<i64>,
     payment_deadline: Timestamp,
     payment_known: bool,
@@ -75,7 +104,6 @@ struct Case {
     not_taken: bool,
     written_off: bool,
     commit_asked: bool,
-    commit_refused: bool,
     undo: Option<Undo>,
     stock_undone: bool,
     payment_undone: bool,
@@ -89,11 +117,9 @@ impl Case {
             body: None,
             stage: Stage::Created,
             created_at: Timestamp::UNIX_EPOCH,
-            hold: Hold::None,
-            was_held: false,
-            held: BTreeMap::new(),
-            hold_ms: 0,
-            expires_at: Timestamp::UNIX_EPOCH,
+            parts: BTreeMap::new(),
+            answered: BTreeMap::new(),
+            given_up: false,
             payment_asked: None,
             payment_deadline: Timestamp::UNIX_EPOCH,
             payment_known: false,
@@ -103,7 +129,6 @@ impl Case {
             not_taken: false,
             written_off: false,
             commit_asked: false,
-            commit_refused: false,
             undo: None,
             stock_undone: false,
             payment_undone: false,
@@ -117,7 +142,7 @@ impl Case {
         let mut words = format!(
             "{:?}, stock {:?}, {} asked for, {} captured, {} given back, {} owed back",
             self.stage,
-            self.hold,
+            self.parts.values().map(|part| part.hold).collect::<Vec<_>>(),
             self.payment_asked.unwrap_or(0),
             self.captured,
             self.refunds_in(RefundState::Done),
@@ -130,7 +155,11 @@ impl Case {
             (self.payment_failed, "payment failed"),
             (self.payment_cancelled, "payment cancelled"),
             (self.commit_asked, "commit asked for"),
-            (self.commit_refused, "commit refused"),
+            (
+                self.anywhere(|part| part.commit_refused),
+                "commit refused",
+            ),
+            (self.given_up, "given up"),
             (
                 self.undo.is_some_and(|undo| undo.stock),
                 "stock to be undone",
@@ -147,6 +176,22 @@ impl Case {
             words.push_str(also);
         }
         words
+    }
+
+    /// The shards that its lines lie in.
+    fn shards(&self, count: ShardCount) -> BTreeSet<ShardId> {
+        let body = self.body.as_deref();
+        body.map_or_else(BTreeSet::new, |body| count.of_lines(body))
+    }
+
+    /// Is this so in every shard that its lines lie in?
+    fn everywhere(&self, count: ShardCount, is_so: impl Fn(&Part) -> bool) -> bool {
+        let mut shards = self.shards(count).into_iter();
+        shards.all(|shard| self.parts.get(&shard).is_some_and(&is_so))
+    }
+
+    fn anywhere(&self, is_so: impl Fn(&Part) -> bool) -> bool {
+        self.parts.values().any(is_so)
     }
 
     fn refunds_in(&self, state: RefundState) -> i64 {
@@ -188,10 +233,11 @@ enum Needs {
 #[derive(Debug)]
 pub struct Ledger {
     settings: Settings,
+    count: ShardCount,
     cases: BTreeMap<OrderId, Case>,
     stock: BTreeMap<ProductId, Units>,
-    /// Stock right after each change of it by a person, by inventory sequence.
-    pub stock_at: BTreeMap<u64, Units>,
+    /// Stock right after each change of it by a person, by inventory shard and sequence.
+    pub stock_at: BTreeMap<(ShardId, u64), Units>,
     /// What clients have sent, by order.
     pub bodies: BTreeMap<OrderId, Vec<Arc<NewOrder>>>,
     /// Orders that somebody asked to cancel.
@@ -201,7 +247,8 @@ pub struct Ledger {
     /// How often each adjustment was made, by its reason.
     pub adjusted: BTreeMap<Arc<str>, u32>,
     needs: Vec<(OrderId, Needs)>,
-    last_at: [Timestamp; 3],
+    /// By [`JournalId::index`].
+    last_at: Vec<Timestamp>,
     /// What has been reached.
     pub cells: Cells,
     last_strike: Strike,
@@ -214,9 +261,10 @@ fn wrong(check: &'static str, order_id: OrderId, why: impl AsRef<str>) -> Failur
 impl Ledger {
     /// An empty ledger.
     #[must_use]
-    pub fn new(settings: &Settings) -> Self {
+    pub fn new(settings: &Settings, count: ShardCount) -> Self {
         Self {
             settings: settings.clone(),
+            count,
             cases: BTreeMap::new(),
             stock: BTreeMap::new(),
             stock_at: BTreeMap::new(),
@@ -225,28 +273,42 @@ impl Ledger {
             write_off_asked: BTreeSet::new(),
             adjusted: BTreeMap::new(),
             needs: Vec::new(),
-            last_at: [Timestamp::UNIX_EPOCH; 3],
+            last_at: JournalId::all(count)
+                .map(|_| Timestamp::UNIX_EPOCH)
+                .collect(),
             cells: Cells::default(),
             last_strike: Strike::Nothing,
         }
     }
 
-    /// Takes in a record; `rows` are those before it.
+    /// Takes in a record of a shard; `rows` are those before it.
     ///
     /// # Errors
     /// The first event that claims what is not so.
-    pub fn on_record(&mut self, record: &Record, gateway: &Gateway, rows: &Rows) -> Checked {
+    pub fn on_record(
+        &mut self,
+        id: ShardId,
+        record: &Record,
+        gateway: &Gateway,
+        rows: &Rows,
+    ) -> Checked {
+        let shard = Shard {
+            id,
+            count: self.count,
+        };
+        let journal = |participant| JournalId::new(participant, shard);
         for recorded in &record.order.events {
-            self.goes_on(0, recorded)?;
-            self.on_order(recorded, rows)?;
+            self.goes_on(journal(ParticipantId::Order), recorded)?;
+            self.on_order(shard, recorded, rows)?;
         }
         for (nth, recorded) in (1..).zip(&record.inventory.events) {
-            self.goes_on(1, recorded)?;
-            self.on_inventory(recorded, record.inventory.after.get() + nth, rows)?;
+            self.goes_on(journal(ParticipantId::Inventory), recorded)?;
+            let sequence = record.inventory.after.get() + nth;
+            self.on_inventory(shard, recorded, sequence, rows)?;
         }
         for recorded in &record.payment.events {
-            self.goes_on(2, recorded)?;
-            self.on_payment(recorded, gateway, rows)?;
+            self.goes_on(journal(ParticipantId::Payment), recorded)?;
+            self.on_payment(shard, recorded, gateway, rows)?;
         }
         for (order_id, needs) in std::mem::take(&mut self.needs) {
             self.check_needs(order_id, needs, gateway)?;
@@ -271,7 +333,12 @@ impl Ledger {
         self.last_at.iter().copied().max().unwrap_or_default()
     }
 
-    fn goes_on<E: std::fmt::Debug>(&mut self, journal: usize, recorded: &Recorded<E>) -> Checked {
+    fn goes_on<E: std::fmt::Debug>(
+        &mut self,
+        journal: JournalId,
+        recorded: &Recorded<E>,
+    ) -> Checked {
+        let journal = journal.index();
         if recorded.at < self.last_at[journal] {
             let why = format!(
                 "{:?} was decided at {}, an event before it at {}",
@@ -287,19 +354,26 @@ impl Ledger {
         self.cases.entry(order_id).or_insert_with(Case::new)
     }
 
-    fn on_order(&mut self, recorded: &Recorded<OrderEvent>, rows: &Rows) -> Checked {
+    fn part(&mut self, order_id: OrderId, shard: Shard) -> &mut Part {
+        let parts = &mut self.case(order_id).parts;
+        parts.entry(shard.id).or_insert_with(Part::new)
+    }
+
+    fn on_order(&mut self, shard: Shard, recorded: &Recorded<OrderEvent>, rows: &Rows) -> Checked {
         let at = recorded.at;
         let Some(order_id) = recorded.event.order_id() else {
             if let OrderEvent::Answered(record) = &recorded.event {
-                return answered(record, rows);
+                return answered(shard, record, rows);
             }
             return Ok(());
         };
+        self.in_its_shards(shard, order_id, &recorded.event)?;
+        let step = recorded.event.step();
         let is_known = self
             .cases
             .get(&order_id)
             .is_some_and(|case| case.body.is_some());
-        if !is_known && !matches!(recorded.event, OrderEvent::OrderCreated { .. }) {
+        if !is_known && !matches!(step, OrderEvent::OrderCreated { .. }) {
             return Err(wrong(
                 "model_saga",
                 order_id,
@@ -309,8 +383,8 @@ impl Ledger {
         let settings = self.settings.clone();
         let stage = self.case(order_id).stage;
         let illegal = |what: &str| wrong("model_saga", order_id, format!("{what} in {stage:?}"));
-        self.reach(stage, order_cell(&recorded.event));
-        match &recorded.event {
+        self.reach(stage, order_cell(step));
+        match step {
             OrderEvent::OrderCreated {
                 order, deadline_at, ..
             } => {
@@ -441,7 +515,76 @@ impl Ledger {
                 }
             }
             OrderEvent::Recalled(order) => recalled(&Row::Order(order.clone()), rows)?,
-            OrderEvent::Answered(_) => {}
+            OrderEvent::StockAnswered {
+                shard: from,
+                answer,
+                ..
+            } => self.on_answer(order_id, *from, answer)?,
+            OrderEvent::StockGivenUp { .. } => {
+                let case = self.case(order_id);
+                case.given_up = true;
+                let is_short = case.anywhere(|part| part.hold == Hold::Short);
+                if stage != Stage::Created || !is_short {
+                    return Err(illegal("stock given up"));
+                }
+            }
+            OrderEvent::Answered(_) | OrderEvent::Asked { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// An order's events are in its own shard's journal, and ask something only of shards
+    /// that its lines lie in: of all of them where all are needed.
+    fn in_its_shards(&mut self, shard: Shard, order_id: OrderId, event: &OrderEvent) -> Checked {
+        let count = self.count;
+        if count.of_order(order_id) != shard.id {
+            let why = format!("an event in shard {}", shard.id);
+            return Err(wrong("model_shard", order_id, why));
+        }
+        let lie_in = match event.step() {
+            OrderEvent::OrderCreated { order, .. } => count.of_lines(order),
+            _ => self.case(order_id).shards(count),
+        };
+        let asked: BTreeSet<ShardId> = event.asks().iter().copied().collect();
+        let needs_all = matches!(
+            event.step(),
+            OrderEvent::OrderCreated { .. }
+                | OrderEvent::PaymentRequested { .. }
+                | OrderEvent::CommitRequested { .. }
+        );
+        let is_right = match count {
+            ShardCount::ONE => asked.is_empty(),
+            _ if needs_all => asked == lie_in,
+            _ => asked.is_subset(&lie_in),
+        };
+        if !is_right {
+            let why = format!("asks {asked:?}, its lines lie in {lie_in:?}: {event:?}");
+            return Err(wrong("model_shard", order_id, why));
+        }
+        Ok(())
+    }
+
+    /// What a shard is said to have answered is what its journal says, or said.
+    fn on_answer(&mut self, order_id: OrderId, from: ShardId, answer: &StockAnswer) -> Checked {
+        let case = self.case(order_id);
+        let part = case.parts.get(&from);
+        let is_true = part.is_some_and(|part| match answer {
+            StockAnswer::Held => part.was_held,
+            StockAnswer::Short(_) => part.hold == Hold::Short,
+            // Taken back only after this was heard.
+            StockAnswer::Sold => part.hold == Hold::Sold,
+            StockAnswer::Refused(_) => part.commit_refused,
+            StockAnswer::Free => !part.has(),
+        });
+        let is_again = case.answered.insert(from, answer.clone()) == Some(answer.clone());
+        if !is_true || is_again {
+            let why = format!("shard {from} is said to have answered {answer:?}: {part:?}");
+            let why = if is_again {
+                format!("{why}, again")
+            } else {
+                why
+            };
+            return Err(wrong("model_shard", order_id, why));
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use a4co_core::order::{NewOrder, Order, SagaState};
 use a4co_core::payment::{Payment, PaymentPhase};
 use a4co_core::rejection::Rejection;
 use a4co_core::row::{Answer, Row, RowKey};
+use a4co_core::shards::{Shard, ShardId};
 
 use super::{Audit, Rows};
 use crate::verdict::{Checked, Failure, safety};
@@ -174,15 +175,14 @@ impl Audit {
                 if durable.is_none_or(|durable| durable < product.version) {
                     return Err(early(format!("{product_id}: the change is not durable")));
                 }
-                let then = self.ledger.stock_at.range(..=product.version.get());
-                let units = then.last().map(|(_, units)| *units).unwrap_or_default();
+                let place = (self.count.of_product(product_id), product.version.get());
+                let units = self.ledger.stock_at.get(&place).copied();
                 let told = super::ledger::Units {
                     on_hand: i128::from(product.on_hand),
                     reserved: i128::from(product.reserved),
                     sold: i128::from(product.sold),
                 };
-                let is_then = self.ledger.stock_at.contains_key(&product.version.get());
-                if is_then && told != units {
+                if let Some(units) = units.filter(|units| *units != told) {
                     let why = format!("{product_id}: told {told:?}, it was {units:?}");
                     return Err(safety("reply_is_true", why));
                 }
@@ -256,8 +256,8 @@ impl Audit {
         let Some((key, fingerprint)) = key else {
             return Ok(());
         };
-        let row = RowKey::Answer(asked.participant(), key.clone());
-        match (self.rows.get(&row).map(AsRef::as_ref), &reply.result) {
+        let row = self.answer_key(asked, key);
+        match (self.kept(&row), &reply.result) {
             (Some(Row::Answer(kept)), Ok(answer))
                 if kept.answer == *answer && kept.fingerprint == *fingerprint =>
             {
@@ -268,6 +268,22 @@ impl Audit {
                 Err(safety("same_key_same_answer", why))
             }
         }
+    }
+
+    /// Under which name an answer is kept.
+    fn answer_key(&self, asked: &Asked, key: &IdempotencyKey) -> RowKey {
+        let count = self.count;
+        let id = match asked {
+            Asked::Product(product_id) => count.of_product(product_id),
+            asked => asked
+                .order_id()
+                .map_or(ShardId::FIRST, |order_id| count.of_order(order_id)),
+        };
+        RowKey::Answer(asked.participant(), key.clone()).of_shard(Shard { id, count })
+    }
+
+    fn kept(&self, key: &RowKey) -> Option<&Row> {
+        self.rows.get(key).map(|row| row.in_its_shard())
     }
 
     fn rejection_is_true(
@@ -289,8 +305,7 @@ impl Audit {
             (_, Rejection::IdempotencyKeyReused) => {
                 // What the key was first used for is durable, and was something else.
                 let kept = key.and_then(|(key, fingerprint)| {
-                    let row = RowKey::Answer(asked.participant(), key.clone());
-                    match self.rows.get(&row).map(AsRef::as_ref) {
+                    match self.kept(&self.answer_key(asked, key)) {
                         Some(Row::Answer(kept)) => Some(kept.fingerprint != *fingerprint),
                         _ => None,
                     }

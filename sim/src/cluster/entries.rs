@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use a4co_core::ids::ParticipantId;
 use a4co_core::record::{Frame, Record};
 use a4co_core::replicated::{AnyEntry, AppendId, Content, Entry, Epoch, HostId, StreamSequence};
 use a4co_core::row::{Row, RowKey};
+use a4co_core::shards::{JournalId, ShardCount};
 
 use crate::audit::{Audit, Changed};
 use crate::gateway::Gateway;
@@ -23,10 +23,11 @@ struct Journal {
     known: BTreeMap<u64, (Changed, usize)>,
 }
 
-/// The three journals, entry by entry.
-#[derive(Debug, Default)]
+/// The journals, entry by entry.
+#[derive(Debug)]
 pub(crate) struct Entries {
-    journals: [Journal; 3],
+    /// By [`JournalId::index`].
+    journals: Vec<Journal>,
 }
 
 /// What was stored, for those who tell of it.
@@ -37,13 +38,20 @@ pub(crate) enum Stored {
 }
 
 impl Entries {
+    pub(crate) fn new(shards: ShardCount) -> Self {
+        let journals = JournalId::all(shards);
+        Self {
+            journals: journals.map(|_| Journal::default()).collect(),
+        }
+    }
+
     /// A message has become durable: may it be there, and is what it says true?
     ///
     /// # Errors
     /// The first check that fails.
     pub(crate) fn on_stored(
         &mut self,
-        journal: ParticipantId,
+        journal: JournalId,
         at: u64,
         bytes: &[u8],
         audit: &mut Audit,
@@ -51,7 +59,7 @@ impl Entries {
     ) -> Result<Stored, Failure> {
         let entry = AnyEntry::decode(journal, bytes)
             .map_err(|error| safety("record_decodes", format!("a host wrote: {error}")))?;
-        let mut record = audit.empty_record();
+        let mut record = audit.empty_record(journal.shard.id);
         let frame = match entry {
             AnyEntry::Order(entry) => self
                 .may_be_there(journal, at, &entry)?
@@ -66,7 +74,7 @@ impl Entries {
         let mut rows = Changed::new();
         let is_frame = frame.is_some();
         if is_frame {
-            audit.take_in(record, bytes, gateway)?;
+            audit.take_in_of(journal.shard.id, record, bytes, gateway)?;
             rows = audit.unpublished.take().unwrap_or_default();
         }
         let known = &mut self.journals[journal.index()];
@@ -108,7 +116,7 @@ impl Entries {
     /// is over: no two leaders' entries interleave.
     fn may_be_there<E>(
         &mut self,
-        journal: ParticipantId,
+        journal: JournalId,
         at: u64,
         entry: &Entry<E>,
     ) -> Result<Option<Arc<Frame<E>>>, Failure> {
@@ -147,7 +155,7 @@ impl Entries {
     /// The first row that differs, or that no durable entry holds.
     pub(crate) fn on_publish(
         &self,
-        journal: ParticipantId,
+        journal: JournalId,
         at: StreamSequence,
         rows: Vec<Row>,
         audit: &mut Audit,
@@ -159,7 +167,7 @@ impl Entries {
 
     /// How many of the auditor's records a process knows that has applied the journal up to
     /// here.
-    pub(crate) fn records_at(&self, journal: ParticipantId, at: StreamSequence) -> usize {
+    pub(crate) fn records_at(&self, journal: JournalId, at: StreamSequence) -> usize {
         let known = &self.journals[journal.index()].known;
         known.get(&at.get()).map_or(0, |(_, records)| *records)
     }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use a4co_core::ids::ParticipantId;
-use a4co_core::replicated::{ReplicaInput, StreamSequence};
+use a4co_core::replicated::ReplicaInput;
+use a4co_core::shards::{JournalId, Shard, ShardCount};
 
 use super::plan::{ClusterBreaks, Intruder};
 use super::{ClusterEvent, Item, Kept};
@@ -30,17 +31,22 @@ enum Ruin {
 /// A stream that was damaged.
 #[derive(Debug, Clone)]
 pub(super) struct Damage {
-    journal: ParticipantId,
+    journal: JournalId,
     ruin: Ruin,
     /// What each process had applied of that journal just then.
     had: BTreeMap<u32, u64>,
 }
 
-fn journal_of(number: u32) -> ParticipantId {
-    ParticipantId::ALL[usize::try_from(number % 3).unwrap_or(0)]
-}
-
 impl World<'_> {
+    /// The journal of a number: by shard, and then by participant.
+    fn journal_of(&mut self, number: u32) -> JournalId {
+        let shards = self.cluster().shards;
+        let number = usize::try_from(number).unwrap_or(0);
+        let participant = ParticipantId::ALL[number % 3];
+        let shard = shards.each().nth(number / 3 % usize::from(shards.get()));
+        JournalId::new(participant, shard.unwrap_or(Shard::ALONE))
+    }
+
     fn machine_number(&mut self, process: u32) -> usize {
         let machines = self.cluster().machines.len();
         usize::try_from(process).unwrap_or(0) % machines
@@ -93,7 +99,15 @@ impl World<'_> {
                 }
             }
             ClusterBreaks::NoLeader { stream, for_ms } => {
-                let stream = usize::try_from(stream % 4).unwrap_or(0);
+                let journals = self.cluster().journals.len();
+                let stream = usize::try_from(stream).unwrap_or(0) % (journals + 1);
+                // The bucket is the last of them.
+                let stream = if stream < journals {
+                    let number = u32::try_from(stream).unwrap_or(0);
+                    self.journal_of(number).index()
+                } else {
+                    self.cluster().service.bucket()
+                };
                 let service = &mut self.cluster().service;
                 service.no_leader_until_us[stream] = now_us + for_ms * 1000;
             }
@@ -104,7 +118,7 @@ impl World<'_> {
             }
             ClusterBreaks::HandOver { process, journal } => {
                 let machine = self.machine_number(process);
-                let journal = journal_of(journal);
+                let journal = self.journal_of(journal);
                 if let Some(member) = &self.cluster().machines[machine].member {
                     let life = member.life;
                     let input = ReplicaInput::StepDown { journal };
@@ -112,7 +126,7 @@ impl World<'_> {
                 }
             }
             ClusterBreaks::LeaseDeleted { journal } => {
-                let journal = journal_of(journal);
+                let journal = self.journal_of(journal);
                 let service = &mut self.cluster().service;
                 let revision = service.leases[journal.index()].1;
                 let _ = service.write_lease(journal, revision, None);
@@ -120,12 +134,17 @@ impl World<'_> {
                 self.show_lease(journal, revision);
             }
             ClusterBreaks::Trim => self.trim(),
-            ClusterBreaks::Lost { journal, messages } => self.lose(journal_of(journal), messages),
+            ClusterBreaks::Lost { journal, messages } => {
+                let journal = self.journal_of(journal);
+                self.lose(journal, messages);
+            }
             ClusterBreaks::Intrusion { journal, message } => {
-                self.intrude(journal_of(journal), message);
+                let journal = self.journal_of(journal);
+                self.intrude(journal, message);
             }
             ClusterBreaks::Purged { journal, process } => {
-                self.purge(journal_of(journal), process);
+                let journal = self.journal_of(journal);
+                self.purge(journal, process);
             }
         }
     }
@@ -182,22 +201,24 @@ impl World<'_> {
             .iter()
             .map(|it| &it.kept)
             .chain(&cluster.object_store);
-        let Some(covered) = kept
-            .map(Kept::needs_from)
-            .reduce(|one, other| std::array::from_fn(|index| one[index].min(other[index])))
-        else {
+        let shards = cluster.shards;
+        let least = |one: Vec<u64>, other: Vec<u64>| {
+            let both = one.into_iter().zip(other);
+            both.map(|(one, other)| one.min(other)).collect()
+        };
+        let needs = kept.map(|kept| kept.needs_from(shards));
+        let Some(covered) = needs.reduce(least) else {
             return;
         };
-        for journal in ParticipantId::ALL {
-            let from = covered[journal.index()];
-            cluster.service.streams[journal.index()].trim(from);
+        for (stream, from) in cluster.service.streams.iter_mut().zip(&covered) {
+            stream.trim(*from);
         }
         self.note(Node::Service, "lets go", [covered[0], covered[1]], || {
             format!("history before {covered:?}")
         });
     }
 
-    fn lose(&mut self, journal: ParticipantId, messages: u32) {
+    fn lose(&mut self, journal: JournalId, messages: u32) {
         let service = &mut self.cluster().service;
         let stream = &mut service.streams[journal.index()];
         let messages = u64::from(messages).min(stream.last() + 1 - stream.first());
@@ -209,9 +230,10 @@ impl World<'_> {
         self.ruined(journal, Ruin::LostFrom(from));
     }
 
-    fn intrude(&mut self, journal: ParticipantId, message: Intruder) {
+    fn intrude(&mut self, journal: JournalId, message: Intruder) {
+        let journals = self.cluster().journals.clone();
         let service = &mut self.cluster().service;
-        let others = ParticipantId::ALL.into_iter().filter(|it| *it != journal);
+        let others = journals.into_iter().filter(|it| *it != journal);
         let foreign = others
             .filter_map(|other| {
                 let stream = service.stream(other);
@@ -229,7 +251,7 @@ impl World<'_> {
         self.ruined(journal, Ruin::NoEntryAt(at));
     }
 
-    fn purge(&mut self, journal: ParticipantId, process: u32) {
+    fn purge(&mut self, journal: JournalId, process: u32) {
         let machine = self.machine_number(process);
         let cluster = self.cluster();
         let stream = &mut cluster.service.streams[journal.index()];
@@ -247,7 +269,7 @@ impl World<'_> {
 
     /// From here on only the alarm is judged: everything else heals, so that nothing hides
     /// it.
-    fn ruined(&mut self, journal: ParticipantId, ruin: Ruin) {
+    fn ruined(&mut self, journal: JournalId, ruin: Ruin) {
         let cluster = self.cluster();
         let had = cluster.members();
         let had = had.map(|it| (it.life, it.published[journal.index()].get()));
@@ -268,7 +290,7 @@ impl World<'_> {
     }
 
     /// Is this append, which was stored, on top of what nobody may build on?
-    pub(super) fn check_on_top(&mut self, life: u32, journal: ParticipantId, at: u64) -> Checked {
+    pub(super) fn check_on_top(&mut self, life: u32, journal: JournalId, at: u64) -> Checked {
         match self.cluster().damage {
             Some(Damage {
                 journal: damaged,
@@ -325,7 +347,7 @@ impl World<'_> {
         let Some(cluster) = self.cluster.as_deref_mut() else {
             return;
         };
-        cluster.service.no_leader_until_us = [0; 4];
+        cluster.service.no_leader_until_us.fill(0);
         cluster.service.slow_until_us = 0;
         let mut lives = Vec::new();
         let mut resumes = Vec::new();
@@ -351,26 +373,30 @@ impl World<'_> {
 
 impl Kept {
     /// The first message of each journal that a start from here has to read.
-    fn needs_from(&self) -> [u64; 3] {
+    fn needs_from(&self, shards: ShardCount) -> Vec<u64> {
         let snapshot = self
             .snapshot
             .as_deref()
             .and_then(|bytes| a4co_core::replicated::HostSnapshot::decode(bytes).ok());
         let Some(snapshot) = snapshot else {
-            return [1; 3];
+            return JournalId::all(shards).map(|_| 1).collect();
         };
-        let after = [
-            snapshot.order.read_after,
-            snapshot.inventory.read_after,
-            snapshot.payment.read_after,
-        ];
-        std::array::from_fn(|journal| {
-            let needed = (0..3).filter_map(|reader| {
-                let is_read = reader == journal || reader == 0 || journal == 0;
-                let after: StreamSequence = after[reader][journal];
-                is_read.then(|| after.next().get())
+        let needed = |journal: JournalId| {
+            let of_shards = snapshot.shards.iter().zip(shards.each());
+            let needed = of_shards.flat_map(|(snapshot, shard)| {
+                let readers = [
+                    (ParticipantId::Order, &snapshot.order.read_after),
+                    (ParticipantId::Inventory, &snapshot.inventory.read_after),
+                    (ParticipantId::Payment, &snapshot.payment.read_after),
+                ];
+                readers.into_iter().filter_map(move |(reader, after)| {
+                    let reader = JournalId::new(reader, shard);
+                    let is_read = reader == journal || reader.sources().contains(&journal);
+                    is_read.then(|| after.of(journal).next().get())
+                })
             });
             needed.min().unwrap_or(1)
-        })
+        };
+        JournalId::all(shards).map(needed).collect()
     }
 }

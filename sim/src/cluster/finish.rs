@@ -1,9 +1,9 @@
 //! The end of a run of the replicated host: every saga ends, every process shows the same,
 //! and that again after everybody was started anew.
 
-use a4co_core::ids::ParticipantId;
 use a4co_core::invariants::Phase;
 use a4co_core::replicated::Role;
+use a4co_core::shards::JournalId;
 use a4co_core::time::Timestamp;
 
 use super::{Cluster, Kept};
@@ -14,7 +14,7 @@ use crate::world::World;
 
 impl Cluster {
     /// Who leads each journal; more than one may believe so.
-    fn leaders(&self, journal: ParticipantId) -> Vec<u32> {
+    fn leaders(&self, journal: JournalId) -> Vec<u32> {
         self.members()
             .filter(|it| matches!(it.host.role(journal), Role::Leader { .. }))
             .map(|it| it.life)
@@ -34,7 +34,7 @@ impl Cluster {
             if !member.commands.is_empty() {
                 return Some(format!("process {life} has commands without an answer"));
             }
-            for journal in ParticipantId::ALL {
+            for &journal in &self.journals {
                 let (has, last) = (
                     member.published[journal.index()].get(),
                     self.service.stream(journal).last(),
@@ -46,7 +46,7 @@ impl Cluster {
                 }
             }
         }
-        for journal in ParticipantId::ALL {
+        for &journal in &self.journals {
             let leaders = self.leaders(journal);
             if leaders.len() != 1 {
                 return Some(format!("the {journal} journal is led by {leaders:?}"));
@@ -62,7 +62,8 @@ impl World<'_> {
             .probe_is_open()
             .or_else(|| unended(&self.audit, &self.gateway, &self.settings))
             .or_else(|| cluster.is_at_work())?;
-        let leaders = ParticipantId::ALL.map(|journal| cluster.leaders(journal));
+        let leaders = cluster.journals.iter();
+        let leaders: Vec<_> = leaders.map(|journal| cluster.leaders(*journal)).collect();
         let clocks: Vec<_> = cluster
             .members()
             .map(|it| (it.life, it.now(self.now_us), it.host.wake_at()))
@@ -113,8 +114,8 @@ impl World<'_> {
         if self.now_us < healed_us + self.leaders_settle_us() {
             return Ok(()); // what was lost before is still waited for
         }
-        let mut clocks = [Timestamp::UNIX_EPOCH; 3];
-        for journal in ParticipantId::ALL {
+        let mut clocks = vec![Timestamp::UNIX_EPOCH; cluster.journals.len()];
+        for journal in &cluster.journals {
             for member in cluster.members() {
                 let since_us = member.leads_since_us[journal.index()];
                 let leads = member.leads[journal.index()];
@@ -123,7 +124,7 @@ impl World<'_> {
                 }
             }
         }
-        self.no_deadline_passed(clocks, slack_ms)
+        self.no_deadline_passed(cluster.shards, &clocks, slack_ms)
     }
 
     /// Everything has ended for the first time: everybody starts anew, one with nothing.
@@ -165,17 +166,21 @@ impl World<'_> {
                 let why = format!("{whose} gives no snapshot, and nothing is under way");
                 return Err(liveness("at_rest_is_at_rest", why));
             };
-            let live = snapshot.into_parts();
-            self.audit.same_state(&live, &whose)?;
-            let payments = live.payment.state.payments.values();
-            let left = live.order.state.orders.len()
-                + payments.filter(|it| !it.waits_for_a_person()).count()
-                + live.inventory.state.reservations.len();
+            let left = snapshot.shards.iter().map(|shard| {
+                let payments = shard.payment.part.state.payments.values();
+                shard.order.part.state.orders.len()
+                    + shard.order.part.state.stock.len()
+                    + payments.filter(|it| !it.waits_for_a_person()).count()
+                    + shard.inventory.part.state.reservations.len()
+            });
+            let left: usize = left.sum();
+            self.audit.same_states(snapshot, &whose)?;
             if left > 0 {
                 let why = format!("{whose}: {left} rows that have ended are still in memory");
                 return Err(safety("ended_leaves_memory", why));
             }
-            if member.host.payment().engine().calls_under_way() > 0 {
+            let mut shards = member.host.shards().iter();
+            if shards.any(|shard| shard.payment.engine().calls_under_way() > 0) {
                 let why = format!("{whose}: a call is owed after the end");
                 return Err(safety("restart_owes_nothing", why));
             }

@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
-use a4co_core::ids::ParticipantId;
 use a4co_core::replicated::{
     HostId, HostSnapshot, ReplicaInput, ReplicatedConfig, ReplicatedHost, StreamSequence,
 };
+use a4co_core::row::{Row, RowKey};
+use a4co_core::shards::{JournalId, ShardCount};
 use a4co_core::time::Millis;
 
 use super::wire::Tail;
@@ -18,12 +19,19 @@ use crate::verdict::{Checked, Failure, safety};
 use crate::world::World;
 
 /// The journals' positions of a snapshot.
-const fn positions(snapshot: &HostSnapshot) -> [StreamSequence; 3] {
-    [
-        snapshot.order.position.stream_sequence,
-        snapshot.inventory.position.stream_sequence,
-        snapshot.payment.position.stream_sequence,
-    ]
+fn positions(snapshot: &HostSnapshot, shards: ShardCount) -> Vec<StreamSequence> {
+    let position = |journal: JournalId| {
+        let shard = snapshot.shards.get(usize::from(journal.shard.id.get()));
+        shard.map_or(StreamSequence::NONE, |shard| {
+            shard.position(journal.participant).stream_sequence
+        })
+    };
+    JournalId::all(shards).map(position).collect()
+}
+
+/// As numbers, for people.
+fn numbers(positions: &[StreamSequence]) -> Vec<u64> {
+    positions.iter().map(|at| at.get()).collect()
 }
 
 fn opened(bytes: &[u8]) -> Result<HostSnapshot, Failure> {
@@ -36,24 +44,37 @@ impl Kept {
     fn flush(&mut self) {
         for (journal, at, rows) in std::mem::take(&mut self.unsaved) {
             self.rows.extend(rows);
-            self.rows_at[journal.index()] = at;
+            self.rows_at.set(journal, at);
         }
+    }
+
+    /// Takes over what another shows of each journal, where that is further.
+    fn adopt(&mut self, other: &Self, shards: ShardCount) {
+        for journal in JournalId::all(shards) {
+            let at = other.rows_at.of(journal);
+            if at > self.rows_at.of(journal) {
+                self.rows.extend(other.rows_of(journal));
+                self.rows_at.set(journal, at);
+            }
+        }
+    }
+
+    fn rows_of(&self, journal: JournalId) -> impl Iterator<Item = (RowKey, Rc<Row>)> {
+        let rows = self.rows.iter();
+        let rows = rows.filter(move |(key, _)| key.journal(journal.shard.count) == journal);
+        rows.map(|(key, row)| (key.clone(), Rc::clone(row)))
     }
 }
 
 impl Member {
     /// Takes over what another view shows of a journal, where that is further.
-    fn adopt(&mut self, other: &Kept) {
-        for journal in ParticipantId::ALL {
-            let at = other.rows_at[journal.index()];
-            if at <= self.shown_at[journal.index()] {
-                continue;
+    fn adopt(&mut self, other: &Kept, shards: ShardCount) {
+        for journal in JournalId::all(shards) {
+            let at = other.rows_at.of(journal);
+            if at > self.shown_at[journal.index()] {
+                self.shown.extend(other.rows_of(journal));
+                self.shown_at[journal.index()] = at;
             }
-            let rows = other.rows.iter();
-            let rows = rows.filter(|(key, _)| key.participant() == journal);
-            self.shown
-                .extend(rows.map(|(key, row)| (key.clone(), Rc::clone(row))));
-            self.shown_at[journal.index()] = at;
         }
     }
 }
@@ -89,14 +110,17 @@ impl World<'_> {
             host: HostId::from_bytes(id),
             candidate_for: [roles & 1 != 0, roles & 2 != 0, roles & 4 != 0],
             lease_ttl_ms: Millis::new(cluster.knobs.lease_ttl_ms),
+            shards: cluster.shards,
         };
-        let published = positions(&snapshot);
-        let seen = place.kept.rows_at;
-        let from = published.map(StreamSequence::get);
+        let published = positions(&snapshot, cluster.shards);
+        let seen = cluster.journals.iter();
+        let seen: Vec<_> = seen.map(|it| place.kept.rows_at.of(*it)).collect();
+        let from = numbers(&published);
+        let journals = cluster.journals.len();
         place.member = Some(Box::new(Member {
             life,
             host_id: config.host,
-            host: ReplicatedHost::new(&config, &settings, snapshot, seen),
+            host: ReplicatedHost::new(&config, &settings, snapshot, &seen),
             inbox: VecDeque::new(),
             drives: false,
             wakes_at_us: None,
@@ -105,17 +129,17 @@ impl World<'_> {
             drift: place.drift,
             sent: 0,
             open: BTreeMap::new(),
-            tails: [Tail::default(), Tail::default(), Tail::default()],
-            flying: [const { None }; 3],
+            tails: (0..journals).map(|_| Tail::default()).collect(),
+            flying: (0..journals).map(|_| None).collect(),
             shown: place.kept.rows.clone(),
             shown_at: seen,
             published,
             commands: BTreeMap::new(),
             calling: BTreeMap::new(),
             called_before: BTreeSet::new(),
-            leads: [false; 3],
-            leads_since_us: [0; 3],
-            halted: [false; 3],
+            leads: vec![false; journals],
+            leads_since_us: vec![0; journals],
+            halted: vec![false; journals],
             since_snapshot: 0,
         }));
         let numbers = [u64::from(life), machine as u64];
@@ -174,7 +198,7 @@ impl World<'_> {
     }
 
     /// The participant is built again, from the newest snapshot that there is.
-    pub(super) fn rebuild_in(&mut self, life: u32, journal: ParticipantId) -> Checked {
+    pub(super) fn rebuild_in(&mut self, life: u32, journal: JournalId) -> Checked {
         let now_us = self.now_us;
         let cluster = self.cluster();
         let Some(machine) = cluster.machine_of(life) else {
@@ -186,20 +210,11 @@ impl World<'_> {
             (Some(bytes), _) => opened(bytes)?,
             (None, Some(stored)) => {
                 if let Some(member) = &mut place.member {
-                    member.adopt(stored);
+                    member.adopt(stored, cluster.shards);
                 }
                 // What is adopted is kept at once: nothing of it is published again.
                 place.kept.flush();
-                for journal in ParticipantId::ALL {
-                    let at = stored.rows_at[journal.index()];
-                    if at > place.kept.rows_at[journal.index()] {
-                        let rows = stored.rows.iter();
-                        let rows = rows.filter(|(key, _)| key.participant() == journal);
-                        let rows = rows.map(|(key, row)| (key.clone(), Rc::clone(row)));
-                        place.kept.rows.extend(rows);
-                        place.kept.rows_at[journal.index()] = at;
-                    }
-                }
+                place.kept.adopt(stored, cluster.shards);
                 stored
                     .snapshot
                     .as_deref()
@@ -210,7 +225,8 @@ impl World<'_> {
         let Some(member) = &mut place.member else {
             return Ok(());
         };
-        member.published[journal.index()] = positions(&snapshot)[journal.index()];
+        let at = positions(&snapshot, cluster.shards);
+        member.published[journal.index()] = at[journal.index()];
         let now = member.now(now_us);
         member.host.rebuild(now, journal, snapshot);
         Ok(())
@@ -222,7 +238,9 @@ impl World<'_> {
         let Some(cluster) = self.cluster.as_deref_mut() else {
             return Ok(());
         };
-        let lasts = ParticipantId::ALL.map(|it| cluster.service.stream(it).last());
+        let lasts = cluster.journals.iter();
+        let lasts: Vec<_> = lasts.map(|it| cluster.service.stream(*it).last()).collect();
+        let shards = cluster.shards;
         let is_damaged = cluster.is_damaged();
         let Some(machine) = cluster.machine_of(life) else {
             return Ok(());
@@ -238,7 +256,7 @@ impl World<'_> {
             return Ok(());
         };
         member.since_snapshot = 0;
-        let at = positions(&snapshot);
+        let at = numbers(&positions(&snapshot, shards));
         // It rests on rows that are kept.
         place.kept.flush();
         place.kept.snapshot = Some(snapshot.encode());
@@ -251,22 +269,19 @@ impl World<'_> {
             let cluster = self.cluster();
             let kept = &cluster.machines[machine].kept;
             let is_newer = cluster.object_store.as_ref().is_none_or(|stored| {
-                let pairs = stored.rows_at.iter().zip(&kept.rows_at);
-                pairs.into_iter().all(|(stored, ours)| stored <= ours)
+                let mut journals = cluster.journals.iter();
+                journals.all(|it| stored.rows_at.of(*it) <= kept.rows_at.of(*it))
             });
             if is_newer {
                 cluster.object_store = Some(kept.clone());
             }
         }
-        self.note(
-            Node::Engine,
-            "snapshot",
-            [u64::from(life), at[0].get()],
-            || format!("process {life} at {:?}", at.map(StreamSequence::get)),
-        );
-        if at.map(StreamSequence::get) == lasts {
+        self.note(Node::Engine, "snapshot", [u64::from(life), at[0]], || {
+            format!("process {life} at {at:?}")
+        });
+        if at == lasts {
             let whose = format!("process {life}");
-            self.audit.same_state(&snapshot.into_parts(), &whose)?;
+            self.audit.same_states(snapshot, &whose)?;
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use a4co_core::gateway::{GatewayCall, GatewayOperation, GatewayOutcome};
 use a4co_core::ids::{OrderId, ParticipantId};
 use a4co_core::replicated::{AppendId, ReplicaInput, ReplicaOutput, Role, StreamSequence};
 use a4co_core::row::{Row, RowKey};
+use a4co_core::shards::{JournalId, Shard, ShardCount};
 
 use super::wire::Ask;
 use super::{ClusterEvent, Item, Member};
@@ -239,7 +240,7 @@ impl World<'_> {
         Ok(())
     }
 
-    fn on_role(&mut self, life: u32, journal: ParticipantId, role: Role) {
+    fn on_role(&mut self, life: u32, journal: JournalId, role: Role) {
         let now_us = self.now_us;
         let leads = matches!(role, Role::Leader { .. });
         let names = [
@@ -257,8 +258,11 @@ impl World<'_> {
         if let Some(member) = self.cluster().member(life) {
             member.leads[journal.index()] = leads;
             member.leads_since_us[journal.index()] = now_us;
-            if journal == ParticipantId::Payment {
-                member.calling.clear();
+            if journal.participant == ParticipantId::Payment {
+                let is_its =
+                    |order_id: OrderId| journal.shard.count.of_order(order_id) == journal.shard.id;
+                member.calling.retain(|order_id, _| !is_its(*order_id));
+                let of_before = of_before.into_iter().filter(|it| is_its(*it));
                 member.called_before.extend(of_before);
             }
         }
@@ -268,7 +272,7 @@ impl World<'_> {
     fn append(
         &mut self,
         life: u32,
-        journal: ParticipantId,
+        journal: JournalId,
         append_id: AppendId,
         expected_last: StreamSequence,
         payload: Vec<u8>,
@@ -312,7 +316,7 @@ impl World<'_> {
     fn publish_in(
         &mut self,
         life: u32,
-        journal: ParticipantId,
+        journal: JournalId,
         at: StreamSequence,
         rows: Vec<Row>,
     ) -> Checked {
@@ -355,7 +359,7 @@ impl World<'_> {
             while place.kept.unsaved.len() > lag {
                 if let Some((journal, at, rows)) = place.kept.unsaved.pop_front() {
                     place.kept.rows.extend(rows);
-                    place.kept.rows_at[journal.index()] = at;
+                    place.kept.rows_at.set(journal, at);
                 }
             }
         }
@@ -368,14 +372,15 @@ impl World<'_> {
             return Ok(());
         };
         let is_damaged = cluster.is_damaged();
+        let journal = payments_of(cluster.shards, order_id);
         let applied = cluster
             .peek(life)
-            .map_or(StreamSequence::NONE, |it| it.published[2]);
-        let known = cluster.entries.records_at(ParticipantId::Payment, applied);
+            .map_or(StreamSequence::NONE, |it| it.published[journal.index()]);
+        let known = cluster.entries.records_at(journal, applied);
         let Some(member) = cluster.member(life) else {
             return Ok(());
         };
-        if !member.leads[ParticipantId::Payment.index()] {
+        if !member.leads[journal.index()] {
             let why = format!("process {life} calls and does not lead: {call:?}");
             return Err(safety("only_the_leader_calls", why));
         }
@@ -418,9 +423,10 @@ impl World<'_> {
         let cluster = self.cluster();
         let machine = usize::try_from(rng.below(cluster.machines.len() as u64)).unwrap_or(0);
         let first = cluster.machines[machine].member.as_ref()?;
-        let to = match first.host.role(ParticipantId::Payment) {
+        let journal = payments_of(cluster.shards, order_id);
+        let to = match first.host.role(journal) {
             Role::Leader { .. } => first.host_id,
-            Role::Follower => first.host.leader(ParticipantId::Payment)?,
+            Role::Follower => first.host.leader(journal)?,
         };
         let member = cluster.members().find(|it| it.host_id == to)?;
         let life = member.life;
@@ -449,12 +455,20 @@ impl World<'_> {
         self.note(Node::Store, "fetches", [is_there, u64::from(life)], || {
             format!("process {life}: {key:?}")
         });
-        if let RowKey::Order(id) | RowKey::Reservation(id) | RowKey::Payment(id) = &key {
+        if let RowKey::Order(id) | RowKey::Reservation(id) | RowKey::Payment(id) =
+            key.in_its_shard()
+        {
             self.about(*id);
         }
         let key = Box::new(key);
         self.in_cluster(delay_us, ClusterEvent::Fetched { life, key, row });
     }
+}
+
+/// The journal that an order's payment is in.
+fn payments_of(count: ShardCount, order_id: OrderId) -> JournalId {
+    let id = count.of_order(order_id);
+    JournalId::new(ParticipantId::Payment, Shard { id, count })
 }
 
 impl Member {

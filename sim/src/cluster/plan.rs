@@ -1,6 +1,7 @@
 //! What a plan says of a cluster: how many processes, how the journal service behaves, and
 //! what breaks that only several processes have.
 
+use a4co_core::shards::ShardCount;
 use serde::{Deserialize, Serialize};
 
 macro_rules! knobs {
@@ -61,9 +62,17 @@ knobs! {
     object_store: u32 = 0,
     /// How much faster or slower a process's clock runs than time, at most, per mille.
     drift: u32 = 0,
+    /// How many shards each participant has.
+    shards: u16 = 1,
 }
 
 impl ClusterKnobs {
+    /// How many shards each participant has; one where the plan says what cannot be.
+    #[must_use]
+    pub fn shard_count(&self) -> ShardCount {
+        ShardCount::new(self.shards).unwrap_or(ShardCount::ONE)
+    }
+
     /// How many processes there are.
     #[must_use]
     pub const fn processes(&self) -> usize {
@@ -84,7 +93,7 @@ pub enum Intruder {
 }
 
 /// What breaks in a cluster. A process is meant by number, modulo their count; a journal
-/// too (0 order, 1 inventory, 2 payment).
+/// too (0 order, 1 inventory, 2 payment, and with several shards three for each).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ClusterBreaks {
@@ -115,9 +124,9 @@ pub enum ClusterBreaks {
         /// For how long.
         for_ms: u64,
     },
-    /// A stream (3: the leases' bucket) has no leader.
+    /// A stream has no leader, or the leases' bucket.
     NoLeader {
-        /// Whose stream.
+        /// Whose stream: by number as a journal, and one above that the bucket.
         stream: u32,
         /// For how long.
         for_ms: u64,

@@ -1,4 +1,4 @@
-//! The journal service: three streams and a bucket of leases, with the semantics that were
+//! The journal service: a stream for each journal and a bucket of leases, with the semantics that were
 //! measured for NATS JetStream.
 //!
 //! An append names the stream's last sequence and is stored only where that is right. The
@@ -8,11 +8,8 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use a4co_core::ids::ParticipantId;
 use a4co_core::replicated::{AppendAnswer, LeaseAnswer, ReadAnswer, StreamSequence};
-
-/// The number of the leases' bucket where streams go by number.
-pub(crate) const BUCKET: usize = 3;
+use a4co_core::shards::{JournalId, ShardCount};
 
 /// One journal's stream.
 #[derive(Debug)]
@@ -67,33 +64,51 @@ impl Messages {
 }
 
 /// The service.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Service {
-    pub(crate) streams: [Messages; 3],
+    /// By [`JournalId::index`].
+    pub(crate) streams: Vec<Messages>,
     /// Each lease's value and its key's revision.
-    pub(crate) leases: [(Option<Vec<u8>>, u64); 3],
+    pub(crate) leases: Vec<(Option<Vec<u8>>, u64)>,
     /// The bucket counts the writes to all of its keys together.
     revisions: u64,
-    /// Until when the three streams and the bucket have no leader.
-    pub(crate) no_leader_until_us: [u64; 4],
+    /// Until when the streams, and the bucket behind them, have no leader.
+    pub(crate) no_leader_until_us: Vec<u64>,
     /// Until when everything takes longer, and by how much.
     pub(crate) slow_until_us: u64,
     pub(crate) slow_by_us: u64,
 }
 
 impl Service {
-    pub(crate) const fn stream(&self, journal: ParticipantId) -> &Messages {
+    pub(crate) fn new(shards: ShardCount) -> Self {
+        let journals = JournalId::all(shards).count();
+        Self {
+            streams: (0..journals).map(|_| Messages::default()).collect(),
+            leases: vec![(None, 0); journals],
+            revisions: 0,
+            no_leader_until_us: vec![0; journals + 1],
+            slow_until_us: 0,
+            slow_by_us: 0,
+        }
+    }
+
+    /// The number of the leases' bucket where streams go by number.
+    pub(crate) const fn bucket(&self) -> usize {
+        self.streams.len()
+    }
+
+    pub(crate) fn stream(&self, journal: JournalId) -> &Messages {
         &self.streams[journal.index()]
     }
 
-    pub(crate) const fn has_leader(&self, stream: usize, now_us: u64) -> bool {
+    pub(crate) fn has_leader(&self, stream: usize, now_us: u64) -> bool {
         self.no_leader_until_us[stream] <= now_us
     }
 
     /// Stores a message, if the stream ends where its sender expects.
     pub(crate) fn append(
         &mut self,
-        journal: ParticipantId,
+        journal: JournalId,
         expected_last: StreamSequence,
         payload: Rc<[u8]>,
     ) -> AppendAnswer {
@@ -106,7 +121,7 @@ impl Service {
         }
     }
 
-    pub(crate) fn read(&self, journal: ParticipantId, at: StreamSequence) -> ReadAnswer {
+    pub(crate) fn read(&self, journal: JournalId, at: StreamSequence) -> ReadAnswer {
         self.stream(journal)
             .get(at.get())
             .map_or(ReadAnswer::Missing, |bytes| {
@@ -117,7 +132,7 @@ impl Service {
     /// Writes a lease, if its key has this revision.
     pub(crate) fn write_lease(
         &mut self,
-        journal: ParticipantId,
+        journal: JournalId,
         expected_revision: u64,
         value: Option<Vec<u8>>,
     ) -> LeaseAnswer {

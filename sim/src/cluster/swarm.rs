@@ -11,6 +11,45 @@ pub fn is_chosen(seed: u64) -> bool {
     Rng::fork(seed, Stream::Cluster, &[102]).chance(500)
 }
 
+/// The plan of a seed with so many shards; `None`: the seed chooses among those that are
+/// worth it.
+#[must_use]
+pub fn plan_of_shards(seed: u64, shards: Option<u16>) -> Plan {
+    let mut plan = plan(seed);
+    let mut rng = Rng::fork(seed, Stream::Cluster, &[105]);
+    let chosen = rng.pick(&[1, 2, 2, 3, 16]);
+    let shards = shards.unwrap_or(chosen);
+    if let Some(cluster) = &mut plan.knobs.cluster {
+        cluster.shards = shards;
+    }
+    // What was drawn for three journals is spread over all of them.
+    for fault in &mut plan.faults {
+        let Breaks::Cluster(breaks) = &mut fault.breaks else {
+            continue;
+        };
+        let which = u32::try_from(rng.below(u64::from(shards))).unwrap_or(0);
+        match breaks {
+            ClusterBreaks::NoLeader { stream, .. } if *stream == 3 => {
+                *stream = 3 * u32::from(shards);
+            }
+            ClusterBreaks::NoLeader {
+                stream: journal, ..
+            }
+            | ClusterBreaks::HandOver { journal, .. }
+            | ClusterBreaks::LeaseDeleted { journal }
+            | ClusterBreaks::Lost { journal, .. }
+            | ClusterBreaks::Intrusion { journal, .. }
+            | ClusterBreaks::Purged { journal, .. } => *journal += 3 * which,
+            ClusterBreaks::Crash { .. }
+            | ClusterBreaks::Pause { .. }
+            | ClusterBreaks::Cut { .. }
+            | ClusterBreaks::Slow { .. }
+            | ClusterBreaks::Trim => {}
+        }
+    }
+    plan
+}
+
 /// The plan of a seed.
 #[must_use]
 pub fn plan(seed: u64) -> Plan {
@@ -160,6 +199,7 @@ fn cluster(rng: &mut Rng) -> ClusterKnobs {
         forward_us: rng.pick(&[100, 1_000, 50_000]),
         object_store: rng.pick(&[0, 500, 1000]),
         drift: rng.pick(&[0, 0, 10]),
+        shards: 1,
     }
 }
 

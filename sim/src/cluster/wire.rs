@@ -6,14 +6,13 @@
 
 use std::rc::Rc;
 
-use a4co_core::ids::ParticipantId;
 use a4co_core::record::Record;
 use a4co_core::replicated::{
     AppendAnswer, AppendId, LeaseAnswer, ReadAnswer, ReplicaInput, StreamSequence,
 };
+use a4co_core::shards::JournalId;
 
 use super::entries::{Entries, Stored};
-use super::service::BUCKET;
 use super::{ClusterEvent, Item};
 use crate::rng::{Rng, Stream};
 use crate::trace::Node;
@@ -25,36 +24,37 @@ use crate::{describe, detail};
 #[derive(Debug, Clone)]
 pub(crate) enum Ask {
     Append {
-        journal: ParticipantId,
+        journal: JournalId,
         append_id: AppendId,
         expected_last: StreamSequence,
         payload: Rc<[u8]>,
     },
     Entry {
-        journal: ParticipantId,
+        journal: JournalId,
         at: StreamSequence,
     },
     Bounds {
-        journal: ParticipantId,
+        journal: JournalId,
         seen: StreamSequence,
     },
     Lease {
-        journal: ParticipantId,
+        journal: JournalId,
     },
     WriteLease {
-        journal: ParticipantId,
+        journal: JournalId,
         expected_revision: u64,
         value: Vec<u8>,
     },
 }
 
 impl Ask {
-    const fn stream(&self) -> usize {
+    /// The number of its stream; `None` for the leases' bucket.
+    const fn stream(&self) -> Option<usize> {
         match self {
             Self::Append { journal, .. }
             | Self::Entry { journal, .. }
-            | Self::Bounds { journal, .. } => journal.index(),
-            Self::Lease { .. } | Self::WriteLease { .. } => BUCKET,
+            | Self::Bounds { journal, .. } => Some(journal.index()),
+            Self::Lease { .. } | Self::WriteLease { .. } => None,
         }
     }
 
@@ -166,7 +166,9 @@ impl World<'_> {
     pub(super) fn at_service(&mut self, life: u32, number: u64, ask: Ask) -> Checked {
         let now_us = self.now_us;
         let mut rng = self.chance(&[2, u64::from(life), number]);
-        let has_leader = self.cluster().service.has_leader(ask.stream(), now_us);
+        let service = &self.cluster().service;
+        let stream = ask.stream().unwrap_or(service.bucket());
+        let has_leader = service.has_leader(stream, now_us);
         if !has_leader {
             // Either an error at once or no answer at all: nobody knows.
             if rng.chance(500)
@@ -226,7 +228,7 @@ impl World<'_> {
         Ok(())
     }
 
-    fn bounds(&mut self, journal: ParticipantId, seen: StreamSequence) -> ReplicaInput {
+    fn bounds(&mut self, journal: JournalId, seen: StreamSequence) -> ReplicaInput {
         let stream = self.cluster().service.stream(journal);
         ReplicaInput::StreamState {
             journal,
@@ -236,7 +238,7 @@ impl World<'_> {
         }
     }
 
-    fn lease_as_seen(&mut self, journal: ParticipantId) -> ReplicaInput {
+    fn lease_as_seen(&mut self, journal: JournalId) -> ReplicaInput {
         let (value, revision) = self.cluster().service.leases[journal.index()].clone();
         ReplicaInput::LeaseSeen {
             journal,
@@ -246,7 +248,7 @@ impl World<'_> {
     }
 
     /// Whoever watches the lease may see the change, sooner or later.
-    pub(super) fn show_lease(&mut self, journal: ParticipantId, revision: u64) {
+    pub(super) fn show_lease(&mut self, journal: JournalId, revision: u64) {
         let seen = self.lease_as_seen(journal);
         let lives: Vec<u32> = self.cluster().members().map(|it| it.life).collect();
         for life in lives {
@@ -265,7 +267,7 @@ impl World<'_> {
     fn on_append_at_service(
         &mut self,
         life: u32,
-        journal: ParticipantId,
+        journal: JournalId,
         answer: AppendAnswer,
     ) -> Checked {
         let number = journal.index() as u64;
@@ -380,7 +382,7 @@ impl World<'_> {
     }
 
     /// A process wants a journal's messages from here on.
-    pub(super) fn follow(&mut self, life: u32, journal: ParticipantId, from: StreamSequence) {
+    pub(super) fn follow(&mut self, life: u32, journal: JournalId, from: StreamSequence) {
         let Some(member) = self.cluster().member(life) else {
             return;
         };
@@ -392,14 +394,14 @@ impl World<'_> {
     }
 
     /// There may be something to deliver.
-    pub(super) fn deliver(&mut self, journal: ParticipantId) {
+    pub(super) fn deliver(&mut self, journal: JournalId) {
         let lives: Vec<u32> = self.cluster().members().map(|it| it.life).collect();
         for life in lives {
             self.schedule_tail(life, journal);
         }
     }
 
-    fn schedule_tail(&mut self, life: u32, journal: ParticipantId) {
+    fn schedule_tail(&mut self, life: u32, journal: JournalId) {
         let now_us = self.now_us;
         let cluster = self.cluster();
         let last = cluster.service.stream(journal).last();
@@ -429,7 +431,7 @@ impl World<'_> {
         self.in_cluster(from_us.saturating_sub(now_us) + delay_us, tail);
     }
 
-    pub(super) fn on_tail(&mut self, life: u32, journal: ParticipantId, subscription: u32) {
+    pub(super) fn on_tail(&mut self, life: u32, journal: JournalId, subscription: u32) {
         let (now_us, is_healed) = (self.now_us, self.is_healed);
         let cluster = self.cluster();
         let stream = cluster.service.stream(journal);
@@ -503,7 +505,7 @@ impl World<'_> {
     pub(super) fn on_tail_resumes(
         &mut self,
         life: u32,
-        journal: ParticipantId,
+        journal: JournalId,
         subscription: u32,
         from: u64,
     ) {
@@ -520,7 +522,7 @@ impl World<'_> {
     /// Connected anew: the adapter asks where the streams begin and end, and goes on with
     /// the tails.
     pub(super) fn on_connects(&mut self, life: u32) {
-        for journal in ParticipantId::ALL {
+        for journal in self.cluster().journals.clone() {
             let Some(seen) = self.cluster().peek(life).map(|it| it.host.seen(journal)) else {
                 return;
             };

@@ -40,7 +40,7 @@ impl Inventory {
             number: self.last + 100,
         };
         let entry = Entry {
-            journal: ParticipantId::Inventory,
+            journal: ParticipantId::Inventory.into(),
             append_id,
             previous: self.previous,
             epoch: Epoch::new(epoch),
@@ -58,7 +58,7 @@ impl Inventory {
     /// Events of which the last had read the order journal up to here.
     fn frame(&mut self, host: u8, epoch: u64, read: u64, events: Vec<InventoryEvent>) {
         let mut cursors = Cursors::default();
-        cursors.advance(ParticipantId::Order, Sequence::new(read));
+        cursors.set(ParticipantId::Order, Sequence::new(read));
         let recorded = |event| Recorded {
             at: Timestamp::from_unix_ms(1_767_225_600_000),
             event,
@@ -164,7 +164,7 @@ fn an_entry_of_another_journal_is_named() {
     let mut inventory = Inventory::new();
     inventory.claim(1, 1);
     let foreign = Entry::<InventoryEvent> {
-        journal: ParticipantId::Payment,
+        journal: ParticipantId::Payment.into(),
         append_id: AppendId::default(),
         previous: inventory.previous,
         epoch: Epoch::new(2),

@@ -3,11 +3,11 @@
 //! Nothing here blocks: each request is answered later, through the [`Inlet`], by the
 //! [`ReplicaInput`] that [`ReplicaOutput`](a4co_core::replicated::ReplicaOutput) names.
 
-use a4co_core::ids::ParticipantId;
 use a4co_core::replicated::{
     Alarm, AppendId, HostSnapshot, ReplicaInput, ReplicatedHost, Role, StreamSequence,
 };
 use a4co_core::row::Row;
+use a4co_core::shards::JournalId;
 use tokio::sync::mpsc;
 
 /// Messages of the journals' tails that wait for the loop, at most. Whoever delivers waits
@@ -17,28 +17,28 @@ const TAIL_MAX: usize = 512;
 /// The journals' streams and their leases.
 pub trait Journals {
     /// Delivers the journal's messages from here on, in order, and ends what is under way.
-    fn follow(&mut self, journal: ParticipantId, from: StreamSequence);
+    fn follow(&mut self, journal: JournalId, from: StreamSequence);
 
     /// Appends, if the stream's last sequence is this.
     fn append(
         &mut self,
-        journal: ParticipantId,
+        journal: JournalId,
         append_id: AppendId,
         expected_last: StreamSequence,
         payload: Vec<u8>,
     );
 
     /// Reads one message.
-    fn read_entry(&mut self, journal: ParticipantId, at: StreamSequence);
+    fn read_entry(&mut self, journal: JournalId, at: StreamSequence);
 
     /// Asks for the stream's bounds; `seen` goes into the answer.
-    fn read_stream(&mut self, journal: ParticipantId, seen: StreamSequence);
+    fn read_stream(&mut self, journal: JournalId, seen: StreamSequence);
 
     /// Reads the lease.
-    fn read_lease(&mut self, journal: ParticipantId);
+    fn read_lease(&mut self, journal: JournalId);
 
     /// Writes the lease, if its key has this revision.
-    fn write_lease(&mut self, journal: ParticipantId, expected_revision: u64, value: Vec<u8>);
+    fn write_lease(&mut self, journal: JournalId, expected_revision: u64, value: Vec<u8>);
 }
 
 /// Where snapshots are kept.
@@ -59,25 +59,19 @@ pub trait Snapshots {
 pub trait ReplicaObserver {
     /// Rows are shown that were not shown before, as message `at` of a journal has them.
     /// `published` counts such messages, over all journals, without a gap.
-    fn published(
-        &mut self,
-        published: u64,
-        journal: ParticipantId,
-        at: StreamSequence,
-        rows: &[Row],
-    );
+    fn published(&mut self, published: u64, journal: JournalId, at: StreamSequence, rows: &[Row]);
 
     /// Every journal has been replayed to where it ended when it was first looked at.
     fn caught_up(&mut self, host: &ReplicatedHost);
 
     /// This process leads the journal, or does not any more.
-    fn role(&mut self, journal: ParticipantId, role: Role);
+    fn role(&mut self, journal: JournalId, role: Role);
 
     /// Another host appended where this one meant to; it follows again.
-    fn fenced(&mut self, journal: ParticipantId, by: AppendId);
+    fn fenced(&mut self, journal: JournalId, by: AppendId);
 
     /// The participant stopped, for an operator to look at.
-    fn halted(&mut self, journal: ParticipantId, alarm: &Alarm);
+    fn halted(&mut self, journal: JournalId, alarm: &Alarm);
 }
 
 /// The way into the loop, for whoever carries [`Journals`] out. Cheap to clone.
@@ -96,7 +90,7 @@ impl Inlet {
     /// Hands in a message of a tail, and waits for room. False: the loop has ended.
     pub async fn deliver(
         &self,
-        journal: ParticipantId,
+        journal: JournalId,
         stream_sequence: StreamSequence,
         bytes: Vec<u8>,
     ) -> bool {

@@ -5,12 +5,12 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use a4co_core::ids::ParticipantId;
 use a4co_core::replicated::{Epoch, HostId, StreamSequence};
+use a4co_core::shards::{JournalId, ShardCount};
 use tokio::sync::Notify;
 
-/// One place for each journal, in the order of [`ParticipantId::ALL`].
-pub type Positions = [StreamSequence; 3];
+/// One place for each journal, by [`JournalId::index`].
+pub type Positions = Vec<StreamSequence>;
 
 /// Who leads a journal, as far as this process knows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -38,61 +38,86 @@ pub struct Standing {
 }
 
 /// Shared between the loop and those who ask. Cheap to clone.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Standings {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
-    now: Mutex<[Standing; 3]>,
+    count: ShardCount,
+    /// By [`JournalId::index`].
+    now: Mutex<Vec<Standing>>,
     changed: Notify,
 }
 
 impl Standings {
+    /// Nothing is known yet.
+    #[must_use]
+    pub fn new(count: ShardCount) -> Self {
+        let now = JournalId::all(count).map(|_| Standing::default());
+        Self {
+            shared: Arc::new(Shared {
+                count,
+                now: Mutex::new(now.collect()),
+                changed: Notify::new(),
+            }),
+        }
+    }
+
+    /// How many shards each participant has.
+    #[must_use]
+    pub fn shard_count(&self) -> ShardCount {
+        self.shared.count
+    }
+
+    /// Every journal, in the order of [`JournalId::index`].
+    pub fn journals(&self) -> impl Iterator<Item = JournalId> + use<> {
+        JournalId::all(self.shared.count)
+    }
+
     /// How this process stands to a journal.
     #[must_use]
-    pub fn of(&self, journal: ParticipantId) -> Standing {
+    pub fn of(&self, journal: JournalId) -> Standing {
         self.lock()[journal.index()].clone()
     }
 
     /// Who leads a journal.
     #[must_use]
-    pub fn leader(&self, journal: ParticipantId) -> Leader {
+    pub fn leader(&self, journal: JournalId) -> Leader {
         self.lock()[journal.index()].leader
     }
 
     /// How far readers see each journal.
     #[must_use]
     pub fn shown(&self) -> Positions {
-        let now = self.lock();
-        [now[0].shown, now[1].shown, now[2].shown]
+        self.lock().iter().map(|standing| standing.shown).collect()
     }
 
     /// Resolves once readers see all of this, which may be never.
-    pub async fn wait_shown(&self, positions: Positions) {
+    pub async fn wait_shown(&self, positions: &[StreamSequence]) {
         self.wait(|now| {
             now.iter()
                 .zip(positions)
-                .all(|(standing, wanted)| standing.shown >= wanted)
+                .all(|(standing, wanted)| standing.shown >= *wanted)
         })
         .await;
     }
 
     /// Resolves once another than `known` leads a journal, or nobody does any more.
-    pub async fn wait_leader(&self, journal: ParticipantId, known: Leader) {
+    pub async fn wait_leader(&self, journal: JournalId, known: Leader) {
         self.wait(|now| now[journal.index()].leader != known).await;
     }
 
     /// Changes what is known, and wakes those who wait where anything did change.
-    pub(super) fn update(&self, change: impl FnOnce(&mut [Standing; 3]) -> bool) {
+    pub(super) fn update(&self, change: impl FnOnce(&mut Vec<Standing>) -> bool) {
         let has_changed = change(&mut self.lock());
         if has_changed {
             self.shared.changed.notify_waiters();
         }
     }
 
-    async fn wait(&self, is_so: impl Fn(&[Standing; 3]) -> bool) {
+    async fn wait(&self, is_so: impl Fn(&[Standing]) -> bool) {
         loop {
             let mut changed = std::pin::pin!(self.shared.changed.notified());
             // Registered before the look, so that no change in between is missed.
@@ -104,7 +129,7 @@ impl Standings {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, [Standing; 3]> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Standing>> {
         // Nothing in here is left half done by a panic.
         self.shared
             .now

@@ -10,6 +10,7 @@ use std::path::Path;
 use a4co_core::ids::{ParticipantId, Sequence};
 use a4co_core::record::{self, Cursors, Frame, Record};
 use a4co_core::replicated::HostId;
+use a4co_core::shards::ShardCount;
 use a4co_journal::{Disk as _, DiskError, OsDisk, ReadError, Reader};
 use tokio::runtime::Runtime;
 
@@ -55,7 +56,7 @@ pub fn to_nats(
     let host = mover(&chain_hash, records);
 
     let mark = runtime.block_on(async {
-        nats::set_up_for_migration(nats, &nats::wanted(servers.replicas)).await?;
+        nats::set_up_for_migration(nats, &nats::wanted(servers.replicas, ShardCount::ONE)).await?;
         match nats::somebody_leads(nats, servers.silent).await? {
             Some(lease) => Err(MigrateError::Led(lease)),
             None => Ok(nats::migration_mark(nats).await?),
@@ -167,7 +168,7 @@ impl<'n> Writers<'n> {
             order: JournalWriter::open(nats, ParticipantId::Order, host).await?,
             inventory: JournalWriter::open(nats, ParticipantId::Inventory, host).await?,
             payment: JournalWriter::open(nats, ParticipantId::Payment, host).await?,
-            cursors: [Cursors::default(); 3],
+            cursors: Default::default(),
         };
         let found = writers.all().map(|it| it.found().0);
         let most = found.into_iter().max().unwrap_or_default();
@@ -196,9 +197,9 @@ impl<'n> Writers<'n> {
             }
         }
         Record {
-            order: of(self.cursors[0]),
-            inventory: of(self.cursors[1]),
-            payment: of(self.cursors[2]),
+            order: of(self.cursors[0].clone()),
+            inventory: of(self.cursors[1].clone()),
+            payment: of(self.cursors[2].clone()),
         }
     }
 
@@ -224,12 +225,12 @@ impl<'n> Writers<'n> {
             payment,
             cursors,
         } = self;
-        let before = *cursors;
-        *cursors = [
-            group.order.cursors,
-            group.inventory.cursors,
-            group.payment.cursors,
+        let now = [
+            group.order.cursors.clone(),
+            group.inventory.cursors.clone(),
+            group.payment.cursors.clone(),
         ];
+        let before = std::mem::replace(cursors, now);
         let says = |journal: ParticipantId, events: usize| {
             let place = journal.index();
             events > 0 || (is_last && before[place] != cursors[place])
@@ -239,14 +240,11 @@ impl<'n> Writers<'n> {
             says(ParticipantId::Inventory, group.inventory.events.len()),
             says(ParticipantId::Payment, group.payment.events.len()),
         ];
-        if !says_order {
-            cursors[0] = before[0];
-        }
-        if !says_inventory {
-            cursors[1] = before[1];
-        }
-        if !says_payment {
-            cursors[2] = before[2];
+        let said = [says_order, says_inventory, says_payment];
+        for ((cursors, before), is_said) in cursors.iter_mut().zip(before).zip(said) {
+            if !is_said {
+                *cursors = before;
+            }
         }
         tokio::try_join!(
             async {

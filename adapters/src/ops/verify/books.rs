@@ -116,6 +116,7 @@ fn judge_open(order_id: OrderId, account: &OrderBooks, replay: &Replay) -> Judge
         order_id,
         order: parts.order.as_deref(),
         reservation: parts.reservation.as_deref(),
+        others: Vec::new(),
         payment: parts.payment.as_deref(),
         gateway: Some(GatewayAccount {
             captured: amount(account.captured_minor),

@@ -50,7 +50,7 @@ impl Parts {
             Row::Order(order) => self.order = Some(order),
             Row::Reservation(held) => self.reservation = Some(held),
             Row::Payment(payment) => self.payment = Some(payment),
-            Row::Product(_) | Row::Answer(_) => {}
+            Row::Product(_) | Row::Answer(_) | Row::InShard(..) => {}
         }
     }
 

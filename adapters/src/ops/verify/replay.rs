@@ -95,7 +95,7 @@ impl Replay {
                 Row::Order(order) => order.order_id,
                 Row::Reservation(held) => held.order_id,
                 Row::Payment(payment) => payment.order_id,
-                Row::Product(_) | Row::Answer(_) => continue,
+                Row::Product(_) | Row::Answer(_) | Row::InShard(..) => continue,
             };
             replay.open.entry(order_id).or_default();
             let mut parts = Parts::default();
@@ -149,6 +149,8 @@ impl Replay {
                     products.insert(product.product_id);
                 }
                 Row::Answer(answer) => self.keep_answer(&answer, findings),
+                // This is the replay of journals without shards.
+                Row::InShard(..) => {}
             }
         }
         for (order_id, before) in touched.into_iter().zip(before) {
@@ -215,7 +217,7 @@ impl Replay {
             Row::Order(order) => (order.order_id, Part::Order, sum_of(order)),
             Row::Reservation(held) => (held.order_id, Part::Reservation, sum_of(held)),
             Row::Payment(payment) => (payment.order_id, Part::Payment, sum_of(payment)),
-            Row::Product(_) | Row::Answer(_) => return,
+            Row::Product(_) | Row::Answer(_) | Row::InShard(..) => return,
         };
         let Ok(place) = touched.binary_search(&order_id) else {
             return;
@@ -353,6 +355,7 @@ impl Replay {
                 let name = answer_name(answer.participant, &answer.key);
                 self.late.answers.insert(name)
             }
+            Row::InShard(..) => false,
         };
     }
 }
@@ -362,6 +365,7 @@ fn check(order_id: OrderId, parts: &Parts, is_complete: bool, findings: &mut Fin
         order_id,
         order: parts.order.as_deref(),
         reservation: parts.reservation.as_deref(),
+        others: Vec::new(),
         payment: parts.payment.as_deref(),
         gateway: None,
         is_complete,

@@ -91,11 +91,11 @@ pub(in crate::ops) fn difference(kept: &Snapshot, replayed: &Snapshot) -> Option
     None
 }
 
-fn cursors(snapshot: &Snapshot) -> [Cursors; 3] {
+fn cursors(snapshot: &Snapshot) -> [&Cursors; 3] {
     [
-        snapshot.order.cursors,
-        snapshot.inventory.cursors,
-        snapshot.payment.cursors,
+        &snapshot.order.cursors,
+        &snapshot.inventory.cursors,
+        &snapshot.payment.cursors,
     ]
 }
 

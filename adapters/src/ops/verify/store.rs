@@ -110,6 +110,7 @@ impl Comparison<'_> {
             }),
             Row::Product(product) => self.product(product),
             Row::Answer(answer) => self.answer(answer),
+            Row::InShard(..) => {}
         }
     }
 

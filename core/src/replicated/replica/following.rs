@@ -8,7 +8,7 @@ use super::super::append::Kind;
 use super::super::entry::{AnyEntry, Content, Entry, EntryError, SharedFrame, StreamSequence};
 use super::super::facts::Taken;
 use super::super::io::ReplicaOutput;
-use super::{Replica, Stage, sources};
+use super::{Replica, Source, Stage};
 use crate::decider::Participant;
 use crate::planted::planted;
 use crate::record::Cursors;
@@ -16,7 +16,12 @@ use crate::time::Timestamp;
 
 impl<P: Participant> Replica<P> {
     /// A message of its own journal.
-    pub(in crate::replicated) fn entry(&mut self, now: Timestamp, at: StreamSequence, entry: &Entry<P::Event>) {
+    pub(in crate::replicated) fn entry(
+        &mut self,
+        now: Timestamp,
+        at: StreamSequence,
+        entry: &Entry<P::Event>,
+    ) {
         if !self.is_alive() || at != self.position.stream_sequence.next() {
             return;
         }
@@ -64,13 +69,14 @@ impl<P: Participant> Replica<P> {
     /// A message of another journal.
     pub(in crate::replicated) fn fact(&mut self, at: StreamSequence, entry: &AnyEntry) {
         let from = entry.journal();
-        if !self.is_alive() || !sources(P::ID).contains(&from) {
-            return;
-        }
-        let frame: Option<SharedFrame> = entry.frame();
         let read = self.recorded.of(from);
-        // Full or after a gap: the host follows again from what this replica wants.
-        let _: Taken = self.facts[from.index()].push(at, frame, read);
+        if self.is_alive()
+            && let Some(facts) = self.facts_of(from)
+        {
+            let frame: Option<SharedFrame> = entry.frame();
+            // Full or after a gap: the host follows again from what this replica wants.
+            let _: Taken = facts.push(at, frame, read);
+        }
     }
 
     pub(super) fn committed(&mut self, now: Timestamp, at: StreamSequence) {
@@ -87,7 +93,7 @@ impl<P: Participant> Replica<P> {
                 self.publish(Vec::new());
                 let role = self.role();
                 self.push(ReplicaOutput::RoleChanged {
-                    journal: P::ID,
+                    journal: self.journal,
                     role,
                 });
                 self.engine.start(now);
@@ -153,7 +159,7 @@ impl<P: Participant> Replica<P> {
             Content::Frame(frame) => match self.engine.replay(frame, true) {
                 Ok(changed) => {
                     rows = changed;
-                    self.set_recorded(frame.cursors);
+                    self.set_recorded(frame.cursors.clone());
                 }
                 Err(have) => {
                     let after = frame.after;
@@ -176,8 +182,8 @@ impl<P: Participant> Replica<P> {
 
     fn set_recorded(&mut self, cursors: Cursors) {
         self.recorded = cursors;
-        for from in sources(P::ID) {
-            self.facts[from.index()].recorded(cursors.of(*from));
+        for Source { journal, facts } in &mut self.sources {
+            facts.recorded(self.recorded.of(*journal));
         }
     }
 }

@@ -6,7 +6,7 @@ use super::super::alarm::Alarm;
 use super::super::append::{InFlight, Kind};
 use super::super::entry::{AppendId, Epoch, Head, HostId};
 use super::super::io::{Refusal, ReplicaOutput};
-use super::{Replica, Stage, sources};
+use super::{Replica, Source, Stage};
 use crate::decider::Participant;
 use crate::engine::{Engine, Upstream};
 use crate::limits::CURSORS_UNRECORDED_MAX;
@@ -32,7 +32,7 @@ impl<P: Participant> Replica<P> {
             self.stage = Stage::Leading;
             let role = self.role();
             self.push(ReplicaOutput::RoleChanged {
-                journal: P::ID,
+                journal: self.journal,
                 role,
             });
             return self.engine.start(Timestamp::UNIX_EPOCH);
@@ -44,7 +44,7 @@ impl<P: Participant> Replica<P> {
     pub(super) fn head(&mut self, epoch: Epoch) -> Head {
         self.appends += 1;
         Head {
-            journal: P::ID,
+            journal: self.journal,
             append_id: AppendId {
                 host: self.config.host,
                 number: self.appends,
@@ -63,7 +63,7 @@ impl<P: Participant> Replica<P> {
             _ => self.position.stream_sequence,
         };
         let append = InFlight::new(head.append_id, expected_last, payload, kind);
-        self.outputs.push_back(append.output(P::ID));
+        self.outputs.push_back(append.output(self.journal));
         self.append = Some(append);
     }
 
@@ -80,7 +80,7 @@ impl<P: Participant> Replica<P> {
         let head = self.head(self.position.epoch);
         let kind = Kind::Frame {
             decided: self.engine.decided(),
-            cursors: frame.cursors,
+            cursors: frame.cursors.clone(),
             rows,
         };
         self.send(head, head.encode(Some(&frame)), kind);
@@ -94,9 +94,9 @@ impl<P: Participant> Replica<P> {
     /// Was so much read without an event of our own that followers should know?
     pub(super) fn has_unrecorded_cursors(&self) -> bool {
         let cursors = self.engine.cursors();
-        sources(P::ID).iter().any(|from| {
-            let read = cursors.of(*from);
-            read.saturating_since(self.recorded.of(*from)) >= CURSORS_UNRECORDED_MAX
+        self.sources.iter().any(|Source { journal, .. }| {
+            let read = cursors.of(*journal);
+            read.saturating_since(self.recorded.of(*journal)) >= CURSORS_UNRECORDED_MAX
         })
     }
 
@@ -119,30 +119,31 @@ impl<P: Participant> Replica<P> {
         if self.stage != Stage::Leading || self.is_stopping {
             return;
         }
-        for from in sources(P::ID) {
+        for nth in 0..self.sources.len() {
             // One event at a time may wait for a row.
-            while !self.is_saturated()
-                && self
+            while !self.is_saturated() {
+                let Source { journal, facts } = &self.sources[nth];
+                let from = *journal;
+                if self
                     .blocked
-                    .is_none_or(|(blocked, has_come)| blocked == *from && has_come)
-            {
-                let cursor = self.engine.cursors().of(*from);
-                let fact = match self.facts[from.index()].next(cursor) {
+                    .is_some_and(|(blocked, has_come)| blocked != from || !has_come)
+                {
+                    break;
+                }
+                let cursor = self.engine.cursors().of(from);
+                let fact = match facts.next(cursor) {
                     Ok(Some(fact)) => fact,
                     Ok(None) => break,
                     Err(()) => {
-                        return self.halt(Alarm::FactsMissing {
-                            from: *from,
-                            have: cursor,
-                        });
+                        return self.halt(Alarm::FactsMissing { from, have: cursor });
                     }
                 };
-                match self.engine.upstream(now, cursor.next(), fact) {
-                    Upstream::Blocked => self.blocked = Some((*from, false)),
+                match self.engine.upstream(now, from, cursor.next(), fact) {
+                    Upstream::Blocked => self.blocked = Some((from, false)),
                     Upstream::Read | Upstream::Duplicate | Upstream::Gap { .. } => {
                         self.blocked = None;
                         if planted!("facts_dropped_when_read") {
-                            self.facts[from.index()].recorded(cursor.next());
+                            self.sources[nth].facts.recorded(cursor.next());
                         }
                     }
                 }
@@ -183,7 +184,7 @@ impl<P: Participant> Replica<P> {
             cursors: if planted!("cursors_kept_at_hand_over") {
                 part.cursors
             } else {
-                self.recorded
+                self.recorded.clone()
             },
             ..part
         };
@@ -205,7 +206,7 @@ impl<P: Participant> Replica<P> {
         self.engine = Engine::new(self.settings.clone());
         self.leave(Stage::Dropped);
         self.push(ReplicaOutput::Rebuild {
-            journal: P::ID,
+            journal: self.journal,
             fenced_by,
         });
     }

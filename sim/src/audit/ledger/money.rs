@@ -7,8 +7,9 @@ use a4co_core::inventory::{InventoryEvent, Product};
 use a4co_core::order::OrderEvent;
 use a4co_core::payment::{PaymentEvent, PaymentFailure};
 use a4co_core::row::{AnswerRecord, Row, RowKey};
+use a4co_core::shards::Shard;
 
-use super::{Hold, Ledger, Needs, RefundState, Stage, Units, wrong};
+use super::{Hold, Ledger, Needs, Part, RefundState, Stage, Units, wrong};
 use crate::audit::Rows;
 use crate::coverage::{INVENTORY, PAYMENT};
 use crate::gateway::{Charge, Gateway};
@@ -17,16 +18,21 @@ use crate::verdict::{Checked, safety};
 impl Ledger {
     pub(super) fn on_payment(
         &mut self,
+        shard: Shard,
         recorded: &Recorded<PaymentEvent>,
         gateway: &Gateway,
         rows: &Rows,
     ) -> Checked {
         let Some(order_id) = recorded.event.order_id() else {
             if let PaymentEvent::Answered(record) = &recorded.event {
-                return answered(record, rows);
+                return answered(shard, record, rows);
             }
             return Ok(());
         };
+        if shard.count.of_order(order_id) != shard.id {
+            let why = format!("a payment's event in shard {}", shard.id);
+            return Err(wrong("model_shard", order_id, why));
+        }
         let charge = gateway.charge(order_id);
         let is_wild = gateway.is_wild(order_id);
         let (stage, cell) = (self.case(order_id).stage, payment_cell(&recorded.event));
@@ -206,22 +212,25 @@ impl Ledger {
         let books = gateway.account(order_id);
         let charge = gateway.charge(order_id);
         let is_wild = gateway.is_wild(order_id);
+        let count = self.count;
         let case = self.case(order_id);
         let total = case.payment_asked.unwrap_or(0);
         let holds = match needs {
-            Needs::Reserved => case.was_held,
-            Needs::ShortOfStock => case.hold == Hold::Short,
+            Needs::Reserved => case.everywhere(count, |part| part.was_held),
+            Needs::ShortOfStock => {
+                case.anywhere(|part| part.hold == Hold::Short) && !case.anywhere(Part::has)
+            }
             Needs::Paid => {
                 (books.captured.minor() == total && case.captured == total)
                     || (case.authorised && was_set_aside(charge))
             }
             Needs::Confirmed => case.stage == Stage::Confirmed,
             Needs::CommitAsked => case.commit_asked,
-            Needs::Committed => case.hold == Hold::Sold,
-            Needs::StockUndone => !matches!(case.hold, Hold::Active | Hold::Sold),
-            Needs::UndoAsked => case.undo.is_some(),
-            Needs::HoldExpired => case.hold == Hold::Expired,
-            Needs::CommitRefused => case.commit_refused,
+            Needs::Committed => case.everywhere(count, |part| part.hold == Hold::Sold),
+            Needs::StockUndone => !case.anywhere(Part::has),
+            Needs::UndoAsked => case.undo.is_some() || case.given_up,
+            Needs::HoldExpired => case.anywhere(|part| part.hold == Hold::Expired),
+            Needs::CommitRefused => case.anywhere(|part| part.commit_refused),
             Needs::PaymentEnded => case.payment_failed || case.payment_cancelled,
             Needs::PaymentUndone => {
                 let net = books.captured.minor() - books.refunded.minor();
@@ -344,8 +353,8 @@ fn nth<T>(refunds: &mut [T], number: u32) -> Option<&mut T> {
 }
 
 /// A kept answer is the first under its key.
-pub(super) fn answered(record: &AnswerRecord, rows: &Rows) -> Checked {
-    let key = RowKey::Answer(record.participant, record.key.clone());
+pub(super) fn answered(shard: Shard, record: &AnswerRecord, rows: &Rows) -> Checked {
+    let key = RowKey::Answer(record.participant, record.key.clone()).of_shard(shard);
     match rows.get(&key) {
         None => Ok(()),
         Some(_) => {
@@ -376,6 +385,7 @@ fn version(row: &Row) -> u64 {
         Row::Payment(payment) => payment.version.get(),
         Row::Product(product) => product.version.get(),
         Row::Answer(_) => 0,
+        Row::InShard(_, row) => version(row),
     }
 }
 
@@ -393,6 +403,10 @@ pub(super) const fn order_cell(event: &OrderEvent) -> u8 {
         OrderEvent::OrderCancelled { .. } => 9,
         OrderEvent::Answered(_) => 10,
         OrderEvent::Recalled(_) => 11,
+        OrderEvent::StockAnswered { .. } => 12,
+        OrderEvent::StockGivenUp { .. } => 13,
+        // The step that it wraps counts.
+        OrderEvent::Asked { .. } => 0,
     }
 }
 
@@ -411,6 +425,7 @@ pub(super) const fn inventory_cell(event: &InventoryEvent) -> u8 {
             InventoryEvent::InventoryExpired { .. } => 9,
             InventoryEvent::Answered(_) => 10,
             InventoryEvent::Recalled(_) => 11,
+            InventoryEvent::Returned { .. } => 12,
         }
 }
 

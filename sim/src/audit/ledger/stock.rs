@@ -6,6 +6,7 @@ use a4co_core::decider::Recorded;
 use a4co_core::ids::{OrderId, ProductId};
 use a4co_core::inventory::InventoryEvent;
 use a4co_core::row::Row;
+use a4co_core::shards::Shard;
 
 use super::money::{answered, inventory_cell, recalled};
 use super::{Hold, Ledger, Needs, wrong};
@@ -15,6 +16,7 @@ use crate::verdict::{Checked, Failure, safety};
 impl Ledger {
     pub(super) fn on_inventory(
         &mut self,
+        shard: Shard,
         recorded: &Recorded<InventoryEvent>,
         sequence: u64,
         rows: &Rows,
@@ -28,7 +30,7 @@ impl Ledger {
         match &recorded.event {
             InventoryEvent::ProductDefined { product_id, .. } => {
                 let units = self.stock.entry(product_id.clone()).or_default();
-                self.stock_at.insert(sequence, *units);
+                self.stock_at.insert((shard.id, sequence), *units);
             }
             InventoryEvent::StockAdjusted {
                 product_id,
@@ -42,7 +44,7 @@ impl Ledger {
                     let why = format!("{product_id}: {units:?} after an adjustment by {delta}");
                     return Err(safety("model_stock", why));
                 }
-                self.stock_at.insert(sequence, units);
+                self.stock_at.insert((shard.id, sequence), units);
                 *self.adjusted.entry(reason.clone()).or_default() += 1;
             }
             InventoryEvent::InventoryReserved {
@@ -51,7 +53,7 @@ impl Ledger {
                 hold_ms,
                 expires_at,
             } => {
-                let wanted = self.wanted(*order_id)?;
+                let wanted = self.wanted(*order_id, shard)?;
                 let taken: BTreeMap<ProductId, u64> = lines
                     .iter()
                     .map(|line| (line.product_id.clone(), line.quantity))
@@ -63,11 +65,11 @@ impl Ledger {
                         "other units are held than ordered",
                     ));
                 }
-                if self.case(*order_id).hold == Hold::Active {
+                if self.part(*order_id, shard).hold == Hold::Active {
                     return Ok(()); // the answer again
                 }
-                if self.case(*order_id).hold != Hold::None {
-                    let why = format!("reserved after {:?}", self.case(*order_id).hold);
+                if self.part(*order_id, shard).hold != Hold::None {
+                    let why = format!("reserved after {:?}", self.part(*order_id, shard).hold);
                     return Err(wrong("model_stock", *order_id, why));
                 }
                 self.take(*order_id, &wanted)?;
@@ -85,19 +87,19 @@ impl Ledger {
                         "another hold than configured",
                     ));
                 }
-                let case = self.case(*order_id);
-                case.hold = Hold::Active;
-                case.was_held = true;
-                case.held = wanted;
-                case.hold_ms = hold_ms.get();
-                case.expires_at = *expires_at;
+                let part = self.part(*order_id, shard);
+                part.hold = Hold::Active;
+                part.was_held = true;
+                part.held = wanted;
+                part.hold_ms = hold_ms.get();
+                part.expires_at = *expires_at;
             }
             InventoryEvent::InventoryOutOfStock {
                 order_id,
                 shortages,
             } => {
-                let wanted = self.wanted(*order_id)?;
-                if self.case(*order_id).hold == Hold::Short {
+                let wanted = self.wanted(*order_id, shard)?;
+                if self.part(*order_id, shard).hold == Hold::Short {
                     return Ok(());
                 }
                 let short: BTreeMap<ProductId, (u64, i128)> = wanted
@@ -119,13 +121,13 @@ impl Ledger {
                     let why = format!("short of {named:?}, really {short:?}");
                     return Err(wrong("model_stock", *order_id, why));
                 }
-                self.case(*order_id).hold = Hold::Short;
+                self.part(*order_id, shard).hold = Hold::Short;
             }
             InventoryEvent::ReservationExtended {
                 order_id,
                 expires_at,
             } => {
-                let case = self.case(*order_id);
+                let case = self.part(*order_id, shard);
                 let is_later = case.hold == Hold::Active && *expires_at > case.expires_at;
                 let hold_ms = a4co_core::time::Millis::new(case.hold_ms);
                 case.expires_at = *expires_at;
@@ -134,13 +136,13 @@ impl Ledger {
                 }
             }
             InventoryEvent::InventoryCommitted { order_id, retaken } => {
-                self.committed(*order_id, *retaken)?;
+                self.committed(*order_id, shard, *retaken)?;
             }
             InventoryEvent::InventoryCommitRefused { order_id, .. } => {
                 self.needs.push((*order_id, Needs::CommitAsked));
-                let case = self.case(*order_id);
-                case.commit_refused = true;
-                if matches!(case.hold, Hold::Active | Hold::Sold) {
+                let part = self.part(*order_id, shard);
+                part.commit_refused = true;
+                if part.has() {
                     return Err(wrong(
                         "model_stock",
                         *order_id,
@@ -150,12 +152,13 @@ impl Ledger {
             }
             InventoryEvent::InventoryReleased { order_id, .. } => {
                 self.needs.push((*order_id, Needs::UndoAsked));
-                if self.case(*order_id).hold == Hold::Sold {
+                if self.part(*order_id, shard).hold == Hold::Sold {
                     return Err(wrong("model_stock", *order_id, "sold units released"));
                 }
-                let hold = self.case(*order_id).hold;
+                let hold = self.part(*order_id, shard).hold;
                 self.let_go(
                     *order_id,
+                    shard,
                     if matches!(hold, Hold::Expired | Hold::Short) {
                         hold
                     } else {
@@ -164,7 +167,7 @@ impl Ledger {
                 );
             }
             InventoryEvent::InventoryExpired { order_id } => {
-                let case = self.case(*order_id);
+                let case = self.part(*order_id, shard);
                 if case.hold == Hold::Expired {
                     return Ok(());
                 }
@@ -172,17 +175,40 @@ impl Ledger {
                     let why = format!("expired at {at} of {}, {:?}", case.expires_at, case.hold);
                     return Err(wrong("model_time", *order_id, why));
                 }
-                self.let_go(*order_id, Hold::Expired);
+                self.let_go(*order_id, shard, Hold::Expired);
             }
-            InventoryEvent::Answered(record) => answered(record, rows)?,
-            InventoryEvent::Recalled(held) => recalled(&Row::Reservation(held.clone()), rows)?,
+            InventoryEvent::Returned { order_id, .. } => {
+                self.needs.push((*order_id, Needs::CommitRefused));
+                self.take_back(*order_id, shard)?;
+            }
+            InventoryEvent::Answered(record) => answered(shard, record, rows)?,
+            InventoryEvent::Recalled(held) => {
+                let row = Row::Reservation(held.clone());
+                recalled(&row.of_shard(shard), rows)?;
+            }
         }
         Ok(())
     }
 
-    fn committed(&mut self, order_id: OrderId, retaken: bool) -> Checked {
+    /// Sold units are on hand again.
+    fn take_back(&mut self, order_id: OrderId, shard: Shard) -> Checked {
+        let part = self.part(order_id, shard);
+        if part.hold != Hold::Sold {
+            let why = format!("taken back from {:?}", part.hold);
+            return Err(wrong("model_stock", order_id, why));
+        }
+        part.hold = Hold::Gone;
+        for (product_id, quantity) in part.held.clone() {
+            let units = self.stock.entry(product_id).or_default();
+            units.on_hand += i128::from(quantity);
+            units.sold -= i128::from(quantity);
+        }
+        Ok(())
+    }
+
+    fn committed(&mut self, order_id: OrderId, shard: Shard, retaken: bool) -> Checked {
         self.needs.push((order_id, Needs::CommitAsked));
-        let hold = self.case(order_id).hold;
+        let hold = self.part(order_id, shard).hold;
         match (hold, retaken) {
             (Hold::Sold, _) => return Ok(()),
             (Hold::Active, false) | (Hold::Expired, true) => {}
@@ -191,11 +217,11 @@ impl Ledger {
                 return Err(wrong("model_stock", order_id, why));
             }
         }
-        let held = self.case(order_id).held.clone();
+        let held = self.part(order_id, shard).held.clone();
         if retaken {
             self.take(order_id, &held)?;
         }
-        self.case(order_id).hold = Hold::Sold;
+        self.part(order_id, shard).hold = Hold::Sold;
         for (product_id, quantity) in held {
             let units = self.stock.entry(product_id).or_default();
             units.on_hand -= i128::from(quantity);
@@ -226,8 +252,8 @@ impl Ledger {
         Ok(())
     }
 
-    fn let_go(&mut self, order_id: OrderId, to: Hold) {
-        let case = self.case(order_id);
+    fn let_go(&mut self, order_id: OrderId, shard: Shard, to: Hold) {
+        let case = self.part(order_id, shard);
         if case.hold == Hold::Active {
             let held = case.held.clone();
             for (product_id, quantity) in held {
@@ -235,16 +261,23 @@ impl Ledger {
                 units.reserved -= i128::from(quantity);
             }
         }
-        self.case(order_id).hold = to;
+        self.part(order_id, shard).hold = to;
     }
 
-    fn wanted(&mut self, order_id: OrderId) -> Result<BTreeMap<ProductId, u64>, Failure> {
+    /// What of the order lies in this shard.
+    fn wanted(
+        &mut self,
+        order_id: OrderId,
+        shard: Shard,
+    ) -> Result<BTreeMap<ProductId, u64>, Failure> {
         let Some(body) = &self.case(order_id).body else {
             return Err(wrong("model_stock", order_id, "stock for an unknown order"));
         };
         let mut wanted = BTreeMap::new();
         for line in body.lines.iter() {
-            *wanted.entry(line.product_id.clone()).or_default() += u64::from(line.quantity);
+            if shard.count.of_product(&line.product_id) == shard.id {
+                *wanted.entry(line.product_id.clone()).or_default() += u64::from(line.quantity);
+            }
         }
         Ok(wanted)
     }
