@@ -298,6 +298,12 @@ impl<P: Participant> Engine<P> {
         }
         self.decide(input);
         self.cursors.set(from, sequence);
+        if planted!("cursor_of_another_shard_advanced")
+            && let Some(other) = from.shard.count.each().find(|it| *it != from.shard)
+        {
+            let other = JournalId::new(from.participant, other);
+            self.cursors.set(other, self.cursors.of(other).next());
+        }
         Upstream::Read
     }
 

@@ -131,6 +131,27 @@ pub const NAMES: &[&str] = &[
     "answered_and_then_refused",
     "gap_in_a_tail_is_ignored",
     "lease_taken_for_the_journal",
+    "undo_forgets_a_shard",
+    "answer_of_a_shard_counts_again",
+    "one_shard_reserves_for_all",
+    "one_shard_commits_for_all",
+    "one_shard_releases_for_all",
+    "sold_stock_is_not_returned",
+    "every_shard_takes_every_line",
+    "cursor_of_another_shard_advanced",
+];
+
+/// Those that only several shards of a participant reach.
+#[cfg(feature = "planted")]
+pub const SHARDED: &[&str] = &[
+    "undo_forgets_a_shard",
+    "answer_of_a_shard_counts_again",
+    "one_shard_reserves_for_all",
+    "one_shard_commits_for_all",
+    "one_shard_releases_for_all",
+    "sold_stock_is_not_returned",
+    "every_shard_takes_every_line",
+    "cursor_of_another_shard_advanced",
 ];
 
 /// Those of the replicated host, and those that only messages between processes reach.

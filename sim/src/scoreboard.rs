@@ -46,6 +46,7 @@ const RARELY_SEEN: &[&str] = &[
     "history_goes_before_the_base_is_durable",
     "recall_forgotten",
     "released_twice",
+    "sold_stock_is_not_returned",
     "spare_taken_without_sync",
     "stale_look_up",
 ];
@@ -141,6 +142,8 @@ fn names() -> impl Iterator<Item = &'static str> {
 fn side_of(name: &str) -> Side {
     if a4co_driver::planted::NAMES.contains(&name) {
         Side::Driver
+    } else if a4co_core::planted::SHARDED.contains(&name) {
+        Side::Shards(Some(2))
     } else if of_the_cluster(name) {
         Side::Replicated
     } else {
@@ -183,6 +186,11 @@ pub(crate) fn switch_on(name: &str, side: Side) -> Result<(), String> {
     if side_of(name) == Side::Replicated && matches!(side, Side::Embedded | Side::Driver) {
         return Err(format!(
             "{name} shows in the replicated host only: add --host replicated"
+        ));
+    }
+    if matches!(side_of(name), Side::Shards(_)) && !matches!(side, Side::Shards(_)) {
+        return Err(format!(
+            "{name} shows between shards only: add --host replicated --shards 2"
         ));
     }
     if OWN.contains(&name) && side == Side::Driver {

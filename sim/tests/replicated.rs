@@ -25,6 +25,27 @@ fn a_slice_of_seeds_passes() {
 }
 
 #[test]
+fn shards_pass_and_one_shard_is_none() {
+    for (shards, seeds) in [(Some(2), 0..30), (Some(16), 0..4), (None, 30..45)] {
+        for seed in seeds {
+            let plan = swarm::plan_of_shards(seed, shards);
+            let text = plan.to_text();
+            assert_eq!(Plan::parse(&text).unwrap().to_text(), text);
+            if let Some(failure) = run(&plan, false).failure {
+                panic!("{failure}\nseed {seed}, shards {shards:?}");
+            }
+        }
+    }
+    let calm = swarm::plan(7);
+    let mut said = calm.clone();
+    said.knobs.cluster.as_mut().unwrap().shards = 1;
+    assert_eq!(
+        run(&calm, false).trace.digest(),
+        run(&said, false).trace.digest()
+    );
+}
+
+#[test]
 fn every_scenario_passes() {
     for scenario in scenario::ALL {
         let plan = scenario::of_the_cluster(scenario::plan(scenario.name).unwrap());

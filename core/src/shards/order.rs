@@ -22,6 +22,7 @@ use super::{ShardCount, ShardId};
 use crate::decider::{Fact, Input};
 use crate::inventory::{InventoryEvent, ReleaseReason};
 use crate::order::{Order, OrderCommand, OrderEvent, OrderState, SagaState, Shortage, decide_step};
+use crate::planted::planted;
 use crate::rejection::Rejection;
 use crate::settings::Settings;
 use crate::time::Timestamp;
@@ -79,7 +80,12 @@ impl StockProgress {
     /// What an event of this shard changes for its part; `None`: nothing, as for whatever
     /// comes twice, or after another question was asked.
     fn answer(&self, shard: ShardId, event: &InventoryEvent) -> Option<StockAnswer> {
+        let is_again = planted!("answer_of_a_shard_counts_again");
         match (self.parts.get(&shard)?, event) {
+            (
+                StockPart::Answered(StockAnswer::Held),
+                InventoryEvent::ReservationExtended { .. },
+            ) if is_again => Some(StockAnswer::Held),
             (StockPart::Reserving, InventoryEvent::InventoryReserved { .. }) => {
                 Some(StockAnswer::Held)
             }
@@ -239,7 +245,10 @@ impl OrderShard {
                 those(&|_| true)
             }
             OrderEvent::CompensationRequested { undo, .. } => {
-                let having = those(&StockPart::may_have);
+                let mut having = those(&StockPart::may_have);
+                if planted!("undo_forgets_a_shard") && having.len() > 1 {
+                    having.pop();
+                }
                 // The saga knows of one answer, by which nothing is held: elsewhere it may be.
                 undo.stock |= !having.is_empty();
                 match undo.stock {
@@ -332,7 +341,10 @@ fn amounts_to(order: &Order, progress: &StockProgress, answer: &StockAnswer) -> 
                 shortages,
             }
         }
-        SagaState::Started if progress.all(&StockAnswer::Held) => {
+        SagaState::Started
+            if progress.all(&StockAnswer::Held)
+                || (planted!("one_shard_reserves_for_all") && *answer == StockAnswer::Held) =>
+        {
             // The saga asks only whether. What is held, each shard's journal says.
             InventoryEvent::InventoryReserved {
                 order_id,
@@ -349,16 +361,20 @@ fn amounts_to(order: &Order, progress: &StockProgress, answer: &StockAnswer) -> 
                 order_id,
                 shortages: shortages.clone(),
             },
-            _ if progress.all(&StockAnswer::Sold) => InventoryEvent::InventoryCommitted {
-                order_id,
-                retaken: false,
-            },
+            _ if progress.all(&StockAnswer::Sold) || planted!("one_shard_commits_for_all") => {
+                InventoryEvent::InventoryCommitted {
+                    order_id,
+                    retaken: false,
+                }
+            }
             _ => return None,
         },
-        SagaState::Compensating if !is_releasing => InventoryEvent::InventoryReleased {
-            order_id,
-            reason: ReleaseReason::NeverHeld,
-        },
+        SagaState::Compensating if !is_releasing || planted!("one_shard_releases_for_all") => {
+            InventoryEvent::InventoryReleased {
+                order_id,
+                reason: ReleaseReason::NeverHeld,
+            }
+        }
         _ => return None,
     };
     Some(Together::Tell(together))

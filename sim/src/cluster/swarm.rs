@@ -2,7 +2,7 @@
 //! embedded host's plan; processes, service and faults are drawn here.
 
 use super::plan::{ClusterBreaks, ClusterKnobs, Intruder};
-use crate::plan::{Action, Ask, Breaks, Fault, Knobs, Plan};
+use crate::plan::{Action, Ask, Breaks, Fault, Knobs, Plan, Stock};
 use crate::rng::{Rng, Stream};
 
 /// Where the seed chooses the host: is it the replicated one?
@@ -21,6 +21,9 @@ pub fn plan_of_shards(seed: u64, shards: Option<u16>) -> Plan {
     let shards = shards.unwrap_or(chosen);
     if let Some(cluster) = &mut plan.knobs.cluster {
         cluster.shards = shards;
+    }
+    if rng.chance(150) {
+        crossing(&mut plan, &mut rng);
     }
     // What was drawn for three journals is spread over all of them.
     for fault in &mut plan.faults {
@@ -155,6 +158,44 @@ fn late_words(plan: &mut Plan, rng: &mut Rng) {
             });
         }
     }
+}
+
+/// Holds end while the commit is on its way, over stock that others want: one shard can
+/// still sell its part of an order, and another cannot any more.
+fn crossing(plan: &mut Plan, rng: &mut Rng) {
+    let knobs = &mut plan.knobs;
+    knobs.heal_at_ms = knobs.heal_at_ms.max(20_000);
+    knobs.gateway_us = knobs.gateway_us.min(20_000);
+    knobs.net_us = knobs.net_us.min(100_000);
+    knobs.decline = 0;
+    knobs.max_active_orders = knobs.max_active_orders.max(100);
+    if let Some(cluster) = &mut knobs.cluster {
+        cluster.tail_stalls = rng.pick(&[100, 300]);
+        cluster.tail_stall_ms = 3_000;
+    }
+    for product in 0..6 {
+        let on_hand = if product % 2 == 0 { 1 } else { 50 };
+        match plan.products.iter_mut().find(|it| it.product == product) {
+            Some(stock) => stock.on_hand = on_hand,
+            None => plan.products.push(Stock { product, on_hand }),
+        }
+    }
+    for order in 0..40 {
+        let mut product = || u32::try_from(rng.below(3)).unwrap_or(0);
+        let lines = vec![(2 * product(), 1, 1), (2 * product() + 1, 1, 1)];
+        plan.actions.push(Action {
+            at_ms: rng.below(15_000),
+            key: None,
+            retries: 2,
+            // Beyond those of all others.
+            ask: Ask::Create {
+                order: 1_000 + order,
+                lines,
+                hold_ms: Some(rng.between(100, 2_000)),
+            },
+        });
+    }
+    plan.actions.sort_by_key(|action| action.at_ms);
 }
 
 /// Off in one half of all runs, else up to this strong.
