@@ -142,7 +142,10 @@ impl Case {
         let mut words = format!(
             "{:?}, stock {:?}, {} asked for, {} captured, {} given back, {} owed back",
             self.stage,
-            self.parts.values().map(|part| part.hold).collect::<Vec<_>>(),
+            self.parts
+                .values()
+                .map(|part| part.hold)
+                .collect::<Vec<_>>(),
             self.payment_asked.unwrap_or(0),
             self.captured,
             self.refunds_in(RefundState::Done),
@@ -155,10 +158,7 @@ impl Case {
             (self.payment_failed, "payment failed"),
             (self.payment_cancelled, "payment cancelled"),
             (self.commit_asked, "commit asked for"),
-            (
-                self.anywhere(|part| part.commit_refused),
-                "commit refused",
-            ),
+            (self.anywhere(|part| part.commit_refused), "commit refused"),
             (self.given_up, "given up"),
             (
                 self.undo.is_some_and(|undo| undo.stock),

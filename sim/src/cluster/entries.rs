@@ -92,8 +92,8 @@ impl Entries {
     }
 
     /// What a message says, for those who are shown that it failed.
-    pub(crate) fn read(journal: ParticipantId, bytes: &[u8], audit: &Audit) -> Option<Record> {
-        let mut record = audit.empty_record();
+    pub(crate) fn read(journal: JournalId, bytes: &[u8], audit: &Audit) -> Option<Record> {
+        let mut record = audit.empty_record(journal.shard.id);
         match AnyEntry::decode(journal, bytes).ok()? {
             AnyEntry::Order(entry) => record.order = Arc::unwrap_or_clone(framed(entry)?),
             AnyEntry::Inventory(entry) => record.inventory = Arc::unwrap_or_clone(framed(entry)?),
@@ -105,7 +105,7 @@ impl Entries {
     /// The rows that a message changed.
     pub(crate) fn rows_of(
         &self,
-        journal: ParticipantId,
+        journal: JournalId,
         at: u64,
     ) -> impl Iterator<Item = &(RowKey, Rc<Row>)> {
         let known = self.journals[journal.index()].known.get(&at);

@@ -35,7 +35,8 @@ const WAIT_US: u64 = 5_000_000;
 /// It looks so often whether the process is that far.
 const LOOK_US: u64 = 20_000;
 
-type Position = [StreamSequence; 3];
+/// How far each journal is shown, by [`a4co_core::shards::JournalId::index`].
+type Position = Vec<StreamSequence>;
 
 /// A step of a read.
 #[derive(Debug)]
@@ -85,7 +86,7 @@ pub(super) struct Reads {
     given: BTreeMap<(u32, ProductId), u64>,
 }
 
-fn reaches(shown: &Position, wanted: &Position) -> bool {
+fn reaches(shown: &[StreamSequence], wanted: &[StreamSequence]) -> bool {
     shown
         .iter()
         .zip(wanted)
@@ -127,7 +128,8 @@ impl World<'_> {
         let version = product.version.get();
         let mut rng = self.read_chance(&[5, version]);
         let session = usize::try_from(rng.below(SESSIONS as u64)).unwrap_or(0);
-        let Some(position) = self.cluster().peek(life).map(|it| it.shown_at) else {
+        let shown_at = self.cluster().peek(life).map(|it| it.shown_at.clone());
+        let Some(position) = shown_at else {
             return;
         };
         let product_id = product.product_id.clone();
@@ -166,6 +168,9 @@ impl World<'_> {
                 version,
             } => {
                 let session = &mut self.cluster().reads.sessions[session];
+                session
+                    .position
+                    .resize(position.len(), StreamSequence::NONE);
                 for (known, told) in session.position.iter_mut().zip(position) {
                     *known = (*known).max(told);
                 }
@@ -185,7 +190,7 @@ impl World<'_> {
         let reads = &mut self.cluster().reads;
         let known = &reads.sessions[session];
         let version = known.versions.get(&product_id).copied().unwrap_or(0);
-        let names = rng.chance(700).then_some((known.position, version));
+        let names = rng.chance(700).then(|| (known.position.clone(), version));
         let open = Open {
             session,
             product_id,
@@ -240,7 +245,7 @@ impl World<'_> {
             Some(Row::Product(product)) => Some(seen(product)),
             _ => None,
         };
-        let position = member.shown_at;
+        let position = member.shown_at.clone();
         self.is_at(life);
         self.judge_read(life, &open, found)?;
         let delay_us = rng.below(self.plan.knobs.net_us + 1);
@@ -267,13 +272,13 @@ impl World<'_> {
             let why = format!("{told}, which no durable message of the journal says");
             return Err(safety("read_is_a_state", why));
         }
-        if let Some((position, at_least)) = open.names
-            && version < at_least
+        if let Some((position, at_least)) = &open.names
+            && version < *at_least
         {
-            let [order, inventory, payment] = position.map(StreamSequence::get);
+            let position: Vec<String> = position.iter().map(|at| at.get().to_string()).collect();
             let why = format!(
-                "{told}; the read named {order}.{inventory}.{payment}, which was given with \
-                 version {at_least}"
+                "{told}; the read named {}, which was given with version {at_least}",
+                position.join(".")
             );
             return Err(safety("read_sees_its_position", why));
         }
