@@ -45,6 +45,8 @@ const RARELY_SEEN: &[&str] = &[
     "full_record_dropped",
     "history_goes_before_the_base_is_durable",
     "recall_forgotten",
+    "refund_that_fails_late_is_over",
+    "refund_under_way_is_not_asked_for",
     "released_twice",
     "sold_stock_is_not_returned",
     "spare_taken_without_sync",

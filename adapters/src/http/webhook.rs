@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use a4co_core::command::Command;
 use a4co_core::gateway::GatewayOutcome;
-use a4co_core::payment::PaymentCommand;
+use a4co_core::payment::{Payment, PaymentCommand, RefundStatus};
 use a4co_core::rejection::Rejection;
 use axum::body::Body;
 use axum::extract::State;
@@ -73,6 +73,18 @@ pub(super) async fn take(
 
 async fn tell(state: &HttpState, stripe: &Stripe, report: Report) -> Result<&'static str, Problem> {
     let order_id = report.order_id;
+    let has_returned = match (report.refund, &report.outcome) {
+        (Some(number), GatewayOutcome::Rejected { code }) => {
+            let payment = state.ports()?.reads.payment(order_id)?;
+            let was_done = payment.is_some_and(|payment| is_done(&payment, number));
+            if was_done {
+                // What has ended stays as it ended; that it is not so any more is for a person.
+                tracing::warn!(number, %code, "a refund that was done has come back");
+            }
+            was_done
+        }
+        _ => false,
+    };
     let outcome = match (report.outcome, report.intent) {
         // The shop's page has what it takes to go on with this charge, so it is ended first.
         (GatewayOutcome::Rejected { code }, Some(intent)) => {
@@ -92,6 +104,7 @@ async fn tell(state: &HttpState, stripe: &Stripe, report: Report) -> Result<&'st
     };
     // Held back until it is durable, as every reply is.
     match state.submit(Command::Payment(command)).await?.result {
+        Ok(_) if has_returned => Ok("refund_returned"),
         Ok(_) => Ok("applied"),
         Err(Rejection::PaymentNotFound(_)) => {
             tracing::warn!("a webhook is about a payment that is not known here");
@@ -99,6 +112,14 @@ async fn tell(state: &HttpState, stripe: &Stripe, report: Report) -> Result<&'st
         }
         Err(rejection) => Err(rejection.into()),
     }
+}
+
+fn is_done(payment: &Payment, number: u32) -> bool {
+    let index = usize::try_from(number)
+        .ok()
+        .and_then(|it| it.checked_sub(1));
+    let refund = index.and_then(|index| payment.refunds.get(index));
+    refund.is_some_and(|refund| matches!(refund.status, RefundStatus::Succeeded(_)))
 }
 
 fn refused(error: WebhookError) -> Problem {

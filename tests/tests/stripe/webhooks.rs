@@ -127,6 +127,34 @@ fn money_that_comes_after_all_is_over_goes_back() {
     shop.expect_money(&order, 1000, 1000);
 }
 
+/// What has ended stays as it ended; somebody is told.
+#[test]
+fn a_refund_that_comes_back_from_the_bank_is_counted_and_changes_nothing() {
+    let shop = Shop::open();
+    let order = shop.client.order(&Shop::cup(GOOD));
+    let id = order["orderId"].as_str().expect("an id");
+    let payment = shop.payment(&order);
+    let path = format!(
+        "/api/v1/payments/{}/refund",
+        payment["paymentId"].as_str().expect("an id")
+    );
+    let refunded = shop.client.post(&path, &json!({})).expect(200).json();
+    assert_eq!(refunded["status"], "REFUNDED", "{refunded}");
+    let counted = |number| format!("stripe_webhooks_total{{result=\"refund_returned\"}} {number}");
+    let metrics = shop.client.get("/metrics").expect(200).text();
+    assert!(metrics.contains(&counted(0)), "{metrics}");
+    let mut back = shapes::refund("re_1", id, 1, "failed");
+    back["failure_reason"] = json!("expired_or_canceled_card");
+    let event = shapes::event("evt_back", "refund.failed", &back);
+    assert_eq!(
+        webhook(&shop.client, &event).expect(200).json()["result"],
+        "refund_returned"
+    );
+    let metrics = shop.client.get("/metrics").expect(200).text();
+    assert!(metrics.contains(&counted(1)), "{metrics}");
+    assert_eq!(shop.payment(&order)["status"], "REFUNDED");
+}
+
 #[test]
 fn what_is_not_signed_is_400_and_nothing_happens() {
     let shop = Shop::open_with(|options| options.flag("--stripe-timeout", "2m"));

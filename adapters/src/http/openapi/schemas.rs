@@ -111,7 +111,7 @@ pub(super) fn all() -> Map<String, Value> {
                     "received": { "const": true },
                     "result": {
                         "type": "string",
-                        "enum": ["applied", "repeated", "ignored", "unknown_payment"],
+                        "enum": ["applied", "repeated", "ignored", "unknown_payment", "refund_returned"],
                     },
                 }),
                 &["received", "result"],
