@@ -58,10 +58,12 @@ pub fn plan(seed: u64) -> Plan {
 /// which a short one does not. So is a deadline that a clock put off by hours.
 fn try_seldom(knobs: &mut Knobs, faults: &[Fault]) {
     let put_off_ms = faults.iter().map(|fault| match fault.breaks {
-        Breaks::ClockJump { by_ms } if by_ms < 0 => by_ms.unsigned_abs(),
+        // Forward too: the next process may be back where the clock was.
+        Breaks::ClockJump { by_ms } => by_ms.unsigned_abs(),
         _ => 0,
     });
-    let shortest_ms = (knobs.heal_at_ms + put_off_ms.sum::<u64>()) / 2_000;
+    let put_off_ms = put_off_ms.sum::<u64>() + 2 * knobs.restart_skew_ms;
+    let shortest_ms = (knobs.heal_at_ms + put_off_ms) / 2_000;
     knobs.retry_cap_ms = knobs.retry_cap_ms.max(shortest_ms);
     knobs.parked_retry_ms = knobs.parked_retry_ms.max(shortest_ms);
 }
