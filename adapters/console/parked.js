@@ -1,16 +1,29 @@
 // Sagas that wait for an operator.
 import { get } from "./api.js";
 import { fill, h } from "./dom.js";
-import { count } from "./format.js";
+import { count, money, short, time } from "./format.js";
 import { listen } from "./live.js";
-import { calm, card, problem, table } from "./parts.js";
+import { badge, calm, card, link, problem, table } from "./parts.js";
 import { row } from "./orders.js";
 
+const STATES = { capture_failed: "Confirmed and not paid", capturing: "Capture", cancelling: "Cancel" };
+
+const payment_row = (payment) => h("tr", { "data-payment": payment.orderId },
+  h("td", {}, link(`/orders/${payment.orderId}`, h("code", {}, short(payment.orderId)))),
+  h("td", { class: "status" }, badge(payment.status, true)),
+  h("td", {}, STATES[payment.gatewayState] ?? "Refund"),
+  h("td", { class: "muted" }, payment.failureReason ?? payment.lastError ?? ""),
+  h("td", { class: "num" }, money(payment.amount, payment.currency)),
+  h("td", { class: "num muted" }, payment.nextRetryAt ? time(payment.nextRetryAt) : "–"));
+
 export function parked(main) {
-  const list = h("div", {});
+  const list = h("div", {}), payments = h("div", {});
   const load = async () => {
     try {
       const page = await get("/orders?parked=true&limit=100");
+      const waiting = await get("/payments/parked");
+      fill(payments, table("Parked payments", ["Order", "Payment", "What fails", "Why", "#Amount", "#Next try"], waiting.data.map(payment_row), "No payment needs an operator."),
+        waiting.count > waiting.data.length ? h("p", { class: "muted" }, `${count(waiting.count - waiting.data.length)} more are parked.`) : []);
       fill(list, table("Parked sagas", ["Order", "Customer", "Status", "Saga", "#Total", "#Created"], page.data.map(row), page.nextCursor ? "None among the newest orders under way." : "No saga needs an operator."));
     } catch (error) { fill(list, problem(error)); }
   };
@@ -27,6 +40,7 @@ export function parked(main) {
   const refresh = calm(load, 2_000), recount = calm(count_letters, 5_000);
   fill(main, h("h1", {}, "Parked sagas"),
     h("p", { class: "muted" }, "An undo that keeps failing at the gateway is parked: it is still tried, slowly. Open an order to see the last error, and to try again now."), list,
+    card("Parked payments", h("p", { class: "muted" }, "The cancel, capture or refund that keeps failing, of these sagas and of orders that have ended: a capture and a refund by hand come after an order is confirmed."), payments),
     card("Dead letters", letters));
   load();
   count_letters();

@@ -224,6 +224,7 @@ fn routes() -> Vec<(Route, MethodRouter<Arc<HttpState>>)> {
             get(inventory::reservation_of_order),
         ),
         (Route::Payment, get(payments::get)),
+        (Route::PaymentsParked, get(payments::parked)),
         (Route::PaymentOfOrder, get(payments::get_of_order)),
         (Route::PaymentRefund, post(payments::refund)),
         (Route::PaymentWriteOff, post(payments::write_off)),

@@ -7,6 +7,7 @@
 //! recovery found ([`EngineMetrics::recovered`]).
 
 mod calls;
+mod parked;
 mod replica;
 mod scraped;
 #[cfg(test)]
@@ -33,6 +34,7 @@ use prometheus::{
 };
 
 use self::calls::{Calls, Metered};
+pub use self::parked::ParkedPayments;
 pub use self::replica::AppendMetrics;
 use self::scraped::{Live, Scraped};
 use crate::embedded::MonotonicClock;
@@ -91,6 +93,7 @@ pub struct EngineMetrics {
     by_status: [IntGauge; OrderStatus::ALL.len()],
     parked_sagas: IntGauge,
     parked_payments: IntGauge,
+    parked: ParkedPayments,
     holds: IntGauge,
     holds_expired: IntCounter,
     payments: [IntCounter; PaymentStatus::ALL.len()],
@@ -341,6 +344,7 @@ impl EngineMetrics {
             commits: to.counter("journal_commits_total", "Records made durable.")?,
             commit_bytes: to.counter("journal_bytes_total", "Bytes of records made durable.")?,
             append_s,
+            parked: ParkedPayments::default(),
             calls: Arc::new(Calls::new(
                 registry,
                 errors[ERROR_GATEWAY_UNKNOWN].clone(),
@@ -359,6 +363,12 @@ impl EngineMetrics {
             ended: (0, 0),
             undone: (0, 0),
         })
+    }
+
+    /// Which payments are parked, from the end of recovery on.
+    #[must_use]
+    pub fn parked_payments(&self) -> ParkedPayments {
+        self.parked.clone()
     }
 
     /// The same gateway, with its calls counted.
@@ -588,6 +598,9 @@ impl EngineMetrics {
             } else {
                 tracing::warn!(%order_id, why, "the payment is parked: its call keeps failing");
             }
+        }
+        if now.parked != was_parked {
+            self.parked.set(payment.order_id, now.parked);
         }
         self.parked_payments
             .add(i64::from(now.parked) - i64::from(was_parked));

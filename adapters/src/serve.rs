@@ -92,6 +92,7 @@ async fn run(config: &Config, with_demo: bool) -> Result<ExitCode, ServeError> {
     let readiness = Arc::new(Readiness::default());
     let disk = Arc::new(DiskState::default());
     let metrics = EngineMetrics::new(&registry, readiness.clone())?;
+    let parked_payments = metrics.parked_payments();
     let counted = RelayMetrics::new(&registry)?;
     let mut dead_letters = None;
     let (relay, tap) = match config.nats.publish() {
@@ -138,6 +139,7 @@ async fn run(config: &Config, with_demo: bool) -> Result<ExitCode, ServeError> {
         positions: None,
         cluster: None,
         dead_letters,
+        parked_payments,
     });
     // Only now: the journal is there, whole, and ours.
     let relaying = relay.map(|relay| {

@@ -52,6 +52,7 @@ routes! {
     Reservation = "/api/v1/inventory/reservations/{reservationId}",
     ReservationOfOrder = "/api/v1/inventory/reservations/order/{orderId}",
     Payment = "/api/v1/payments/{paymentId}",
+    PaymentsParked = "/api/v1/payments/parked",
     PaymentOfOrder = "/api/v1/payments/order/{orderId}",
     PaymentRefund = "/api/v1/payments/{paymentId}/refund",
     PaymentWriteOff = "/api/v1/payments/{paymentId}/write-off",

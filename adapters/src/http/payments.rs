@@ -14,6 +14,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
@@ -36,6 +37,37 @@ pub(super) async fn get(
     let payment = state.ports()?.reads.payment(payment_id.order_id())?;
     let payment = payment.ok_or_else(|| not_found(payment_id))?;
     show_present(&state, &payment).await
+}
+
+/// Parked payments that are shown; the others are counted.
+pub(super) const PARKED_SHOWN_MAX: usize = 100;
+
+#[derive(Serialize)]
+struct Parked<'p> {
+    data: Vec<PaymentShape<'p>>,
+    count: usize,
+}
+
+/// `GET /payments/parked`
+///
+/// A payment may be parked although its order's saga is not: a capture comes after the
+/// confirmation, and so does a refund by hand.
+pub(super) async fn parked(State(state): State<Arc<HttpState>>) -> Result<Response, Problem> {
+    let ports = state.ports()?;
+    let (order_ids, count) = ports.parked_payments.first(PARKED_SHOWN_MAX);
+    let mut payments = Vec::new();
+    for order_id in order_ids {
+        // What readers see may be a moment behind, or ahead.
+        payments.extend(ports.reads.payment(order_id)?.filter(|it| it.parked));
+    }
+    let shape = |payment| PaymentShape {
+        payment,
+        gateway: state.settings.gateway,
+        refund: None,
+        client_secret: None,
+    };
+    let data = payments.iter().map(|it| shape(it.as_ref())).collect();
+    answer::json(StatusCode::OK, &Parked { data, count })
 }
 
 /// `GET /payments/order/{orderId}`

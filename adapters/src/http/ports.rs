@@ -24,6 +24,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 
 use crate::cluster::Member;
+use crate::metrics::ParkedPayments;
 use crate::nats::DeadLetters;
 
 /// Reads of committed state.
@@ -171,6 +172,8 @@ pub struct Ports {
     pub cluster: Option<Arc<dyn Members>>,
     /// What consumers of the public events gave up on, where these go to NATS.
     pub dead_letters: Option<DeadLetters>,
+    /// Which payments wait for an operator.
+    pub parked_payments: ParkedPayments,
 }
 
 /// Where the process is in its life.

@@ -29,6 +29,7 @@ pub(super) async fn run(
     let tracer = Tracer::start(&config.trace)?;
     let readiness = Arc::new(Readiness::default());
     let metrics = EngineMetrics::new(&registry, readiness.clone())?;
+    let parked_payments = metrics.parked_payments();
     let counted = RelayMetrics::new(&registry)?;
     let dead_letters = counted.dead_letters.clone();
     let stripe = stripe(config, &registry)?;
@@ -86,6 +87,7 @@ pub(super) async fn run(
         positions: Some(cluster.positions.clone()),
         cluster: Some(cluster.members.clone()),
         dead_letters: Some(dead_letters),
+        parked_payments,
     });
     tokio::spawn(state.run_live_feed());
     let (commands, view) = (cluster.commands.clone(), cluster.view.clone());

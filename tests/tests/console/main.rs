@@ -3,6 +3,7 @@
 //! Apart from the other end-to-end tests because they need Chromium, which `./test console`
 //! installs. With `A4CO_SCREENSHOTS` naming a folder, a picture of each page is kept there.
 
+mod cluster;
 mod lists;
 mod looks;
 mod orders;

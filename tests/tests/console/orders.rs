@@ -168,6 +168,34 @@ fn nothing_is_cancelled_or_refunded_without_a_confirmation() {
 }
 
 #[test]
+fn a_parked_refund_of_a_confirmed_order_is_shown() {
+    let server = shop();
+    let client = server.client();
+    let browser = Browser::open(server.address(), DESK);
+    browser.go("/parked");
+    browser.see("No payment needs an operator.");
+    // Charged after the three seconds of a slow card; its first eight undos fail.
+    let order = client.order(&Order::of(&[("espresso-cup", 1)]).paid_by("pm_card_undo_fails"));
+    let order_id = sales::id(&order).to_owned();
+    let path = format!("/api/v1/payments/pay_{order_id}/refund");
+    let asked = client.ask("POST", &path).header("prefer", "wait=0");
+    let _ = asked.send().expect(200);
+    browser.wait(
+        "the payment's row",
+        &format!("return document.querySelector(\"[data-payment='{order_id}']\")?.innerText.includes('Refund')"),
+    );
+    browser.see("No saga needs an operator.");
+    browser.picture("parked-payment");
+    browser.click(&format!("[data-payment='{order_id}'] a"));
+    browser.press("Try again…");
+    browser.press("Try again");
+    browser.see("Refund succeeded");
+    browser.go("/parked");
+    browser.see("No payment needs an operator.");
+    browser.close();
+}
+
+#[test]
 fn a_parked_saga_is_shown_and_tried_again() {
     let server = endless_shop();
     let client = server.client();

@@ -1,7 +1,7 @@
 //! Refunds of confirmed orders.
 
 use a4co_tests::shop::{self, expect_end};
-use a4co_tests::{Order, Server};
+use a4co_tests::{Client, Options, Order, Server, until};
 use serde_json::json;
 
 #[test]
@@ -109,4 +109,52 @@ fn many_at_once_give_back_no_more_than_was_paid() {
     let payment = client.payment(order_id).expect(200).json();
     assert_eq!(payment["status"], "REFUNDED");
     assert_eq!(payment["refundedAmount"], 30.0);
+}
+
+#[test]
+fn one_that_keeps_failing_is_parked_where_an_operator_finds_it_and_is_tried_again() {
+    let server = Options::new()
+        .flag("--sandbox-slow", "10ms")
+        .flag("--retry-first", "1ms")
+        .flag("--retry-cap", "2ms")
+        .start();
+    let client = server.client();
+    client.stock("cup", 10);
+    let waiting = |client: &Client| client.get("/api/v1/payments/parked").expect(200).json();
+    assert_eq!(waiting(&client), json!({ "data": [], "count": 0 }));
+    // A card whose first eight undos fail. The order itself goes well.
+    let order = client.order(&Order::of(&[("cup", 1)]).paid_by("pm_card_undo_fails"));
+    let order_id = shop::id(&order);
+    let asked = client.ask("POST", &format!("/api/v1/payments/pay_{order_id}/refund"));
+    let asked = asked.header("prefer", "wait=0").send().expect(200).json();
+    assert_eq!(asked["refunds"][0]["status"], "PENDING", "{asked}");
+    let parked = |client: &Client| {
+        until("a parked payment", || {
+            let waiting = waiting(client);
+            (waiting["count"] == 1)
+                .then(|| waiting["data"][0].clone())
+                .ok_or(waiting.to_string())
+        })
+    };
+    let payment = parked(&client);
+    assert_eq!(payment["orderId"], order["orderId"]);
+    assert_eq!(payment["parked"], true);
+    // Its order is not: that has ended.
+    assert_eq!(client.look(order_id)["parked"], false);
+    // A restart finds it again.
+    let server = server.restart();
+    let client = server.client();
+    let _ = parked(&client);
+    // The sandbox counts its eight afresh in each process, so once may not be enough.
+    let retry = format!("/api/v1/orders/{order_id}/retry");
+    until("the refund", || {
+        let payment = client.payment(order_id).expect(200).json();
+        if payment["parked"] == true {
+            let _ = client.ask("POST", &retry).send().expect(200);
+        }
+        (payment["status"] == "REFUNDED")
+            .then_some(())
+            .ok_or(payment.to_string())
+    });
+    assert_eq!(waiting(&client)["count"], 0);
 }

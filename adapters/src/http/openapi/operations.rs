@@ -255,6 +255,17 @@ pub(super) const OPERATIONS: &[Operation] = &[
         codes: &[Code::InvalidId, Code::PaymentNotFound],
     },
     Operation {
+        route: Route::PaymentsParked,
+        method: "get",
+        id: "listParkedPayments",
+        tag: "payments",
+        summary: "The payments that wait for an operator",
+        takes: &[],
+        body: Body::None,
+        answers: &[(200, "ParkedPayments")],
+        codes: &[],
+    },
+    Operation {
         route: Route::PaymentOfOrder,
         method: "get",
         id: "getPaymentOfOrder",

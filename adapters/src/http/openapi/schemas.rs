@@ -8,6 +8,7 @@ use a4co_core::limits::{
 use a4co_core::order::{OrderStatus, SagaState};
 use serde_json::{Map, Value, json};
 
+use crate::http::payments::PARKED_SHOWN_MAX;
 use crate::http::problem::Code;
 
 /// Every schema, by its name.
@@ -86,6 +87,19 @@ pub(super) fn all() -> Map<String, Value> {
             ),
         ),
         ("Payment", payment()),
+        (
+            "ParkedPayments",
+            object(
+                json!({
+                    "data": { "type": "array", "items": of("Payment"), "maxItems": PARKED_SHOWN_MAX },
+                    "count": {
+                        "type": "integer", "minimum": 0,
+                        "description": "How many there are; `data` has the first of them.",
+                    },
+                }),
+                &["data", "count"],
+            ),
+        ),
         (
             "WebhookEvent",
             json!({

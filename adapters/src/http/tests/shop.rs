@@ -176,6 +176,7 @@ impl Shop {
             positions: None,
             cluster: None,
             dead_letters: None,
+            parked_payments: crate::metrics::ParkedPayments::default(),
         });
         Self {
             router: router(state),
@@ -198,6 +199,7 @@ impl Shop {
             positions: None,
             cluster: None,
             dead_letters: None,
+            parked_payments: crate::metrics::ParkedPayments::default(),
         });
         Self {
             router: router(state),
