@@ -38,7 +38,7 @@ export function parked(main) {
     } catch (error) { fill(letters, problem(error)); }
   };
   const refresh = calm(load, 2_000), recount = calm(count_letters, 5_000);
-  fill(main, h("h1", {}, "Parked sagas"),
+  fill(main, h("h1", {}, "Parked"),
     h("p", { class: "muted" }, "An undo that keeps failing at the gateway is parked: it is still tried, slowly. Open an order to see the last error, and to try again now."), list,
     card("Parked payments", h("p", { class: "muted" }, "The cancel, capture or refund that keeps failing, of these sagas and of orders that have ended: a capture and a refund by hand come after an order is confirmed."), payments),
     card("Dead letters", letters));

@@ -10,11 +10,12 @@ mod calls;
 mod parked;
 mod replica;
 mod scraped;
+mod seen;
 #[cfg(test)]
 mod tests;
 mod window;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -37,6 +38,7 @@ use self::calls::{Calls, Metered};
 pub use self::parked::ParkedPayments;
 pub use self::replica::AppendMetrics;
 use self::scraped::{Live, Scraped};
+use self::seen::{Newest, Seen, SeenOrder, SeenPayment, Stock};
 use crate::embedded::MonotonicClock;
 use crate::http::Readiness;
 
@@ -119,93 +121,6 @@ pub struct EngineMetrics {
     /// Of the present commit: sagas ended, of these confirmed; compensations ended, parked.
     ended: (u64, u64),
     undone: (u64, u64),
-}
-
-/// What was last seen of an order with anything under way.
-#[derive(Debug, Clone, Copy, Default)]
-struct Seen {
-    order: Option<SeenOrder>,
-    payment: Option<SeenPayment>,
-    /// Units that it holds, over all products; `None` without an active hold.
-    held: Option<u64>,
-    unaccounted_minor: i64,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct SeenOrder {
-    saga: SagaState,
-    status: OrderStatus,
-    parked: bool,
-    created_at: Timestamp,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct SeenPayment {
-    status: PaymentStatus,
-    is_settled: bool,
-    parked: bool,
-    undo_requested: bool,
-    captured_minor: i64,
-    /// Given back, or owed as a refund.
-    taken_minor: i64,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Stock {
-    leaked: u128,
-    reserved: u64,
-}
-
-/// The newest orders that were seen: what is not newer and not under way has been counted
-/// before, and is only back in memory for a late word about it.
-#[derive(Debug, Default)]
-struct Newest {
-    at: Timestamp,
-    orders: HashSet<OrderId>,
-    /// Of the present commit.
-    fresh: Vec<(Timestamp, OrderId)>,
-}
-
-impl Newest {
-    fn is_new(&self, created_at: Timestamp, order_id: OrderId) -> bool {
-        created_at > self.at || (created_at == self.at && !self.orders.contains(&order_id))
-    }
-
-    fn turn(&mut self) {
-        let Some(at) = self.fresh.iter().map(|(at, _)| *at).max() else {
-            return;
-        };
-        if at > self.at {
-            self.at = at;
-            self.orders.clear();
-        }
-        let newest = self.fresh.drain(..).filter(|(of, _)| *of == at);
-        self.orders.extend(newest.map(|(_, order_id)| order_id));
-    }
-}
-
-impl Seen {
-    /// As [`a4co_core::invariants::unaccounted_minor`], and what is given back beyond what
-    /// was captured. A payment without its order is one that came back for a late word: an
-    /// order that may not keep its money has asked for its undoing.
-    fn unaccounted_minor(&self) -> i64 {
-        let Some(payment) = self.payment else {
-            return 0;
-        };
-        let left = payment.captured_minor.saturating_sub(payment.taken_minor);
-        let may_keep = match self.order.map(|order| order.saga) {
-            Some(SagaState::Failed | SagaState::Compensated) => false,
-            _ => !payment.undo_requested,
-        };
-        if may_keep { left.min(0) } else { left }
-    }
-
-    fn is_done(&self) -> bool {
-        self.order.is_none_or(|order| order.saga.is_terminal())
-            && self.payment.is_none_or(|payment| payment.is_settled)
-            && self.held.is_none()
-            && self.unaccounted_minor == 0
-    }
 }
 
 /// Registers with one registry.

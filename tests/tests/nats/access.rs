@@ -315,6 +315,24 @@ fn the_sample_lets_each_process_do_its_work_and_write_no_other_journal() {
             );
         }
     }
+    // A consumer gives up on what it cannot read, and a person gives it back.
+    nats.try_publish("operator", "hunter-operator", "orders.created", b"no event")
+        .expect("a person may publish");
+    let as_user = |name: &str, arguments: &[&str]| {
+        let file = nats.folder().join(format!("{name}.toml"));
+        fs::write(&file, user(name)).expect("a configuration");
+        let (file, url) = (file.to_string_lossy().into_owned(), nats.url());
+        let output = run(&[&["--config", &file], arguments, &["--nats", &url]].concat());
+        assert!(output.status.success(), "{name}: {}", said(&output));
+        said(&output)
+    };
+    // Three orders of four events each, before it.
+    let tail = ["events", "tail", "--durable", "audit", "--stream", "ORDERS"];
+    as_user("reader", &[&tail[..], &["--count", "13"]].concat());
+    let letters = as_user("operator", &["events", "dead-letters"]);
+    assert!(letters.contains("\"consumer\":\"audit\""), "{letters}");
+    as_user("operator", &["events", "replay", "1"]);
+    assert_eq!(as_user("operator", &["events", "dead-letters"]), "");
     // Nobody's journal was touched: every process goes on.
     for client in &clients {
         let order = client.order(&Order::of(&[("cup", 1)]));
