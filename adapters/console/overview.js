@@ -37,7 +37,7 @@ export function overview(main) {
       tile("Success rate", percent(now.successPermille), "of sagas ended in the last minute"),
       tile("Compensation rate", percent(now.compensationPermille), "of orders of the last minute"),
       tile("Active sagas", count(now.active), "under way now"),
-      tile("Parked sagas", link("/parked", count(now.parked)), now.parked ? "wait for an operator" : "nobody has to act", now.parked > 0),
+      tile("Parked sagas", link("/parked", count(now.parked)), now.parkedPayments ? `and ${count(now.parkedPayments)} ${now.parkedPayments === 1 ? "payment" : "payments"} of ended orders` : now.parked ? "wait for an operator" : "nobody has to act", now.parked + now.parkedPayments > 0),
       tile("Health", badge(health), !feed.health ? (feed.up ? "not known yet" : "no connection; the rest is from before") : Object.entries(feed.health?.checks ?? {}).filter(([, it]) => it !== "ok").map(([name, it]) => `${name}: ${it}`).join(", ") || "recovery, journal and store are well"));
     rates.update(feed.samples);
     latency.update(feed.samples);

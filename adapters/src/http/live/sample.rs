@@ -18,6 +18,7 @@ pub(in crate::http) struct Reading {
     pub(in crate::http) compensations: u64,
     pub(in crate::http) active: u64,
     pub(in crate::http) parked: u64,
+    pub(in crate::http) parked_payments: u64,
     pub(in crate::http) by_saga: Vec<(String, u64)>,
     pub(in crate::http) by_status: Vec<(String, u64)>,
 }
@@ -89,6 +90,7 @@ impl Reading {
                 "saga_compensation_total" => reading.compensations = counted(&family),
                 "saga_active_count" => reading.active = gauged(&family),
                 "saga_parked_count" => reading.parked = gauged(&family),
+                "payment_parked_count" => reading.parked_payments = gauged(&family),
                 "saga_status_count" => reading.by_saga = by_label(&family),
                 "order_status_count" => reading.by_status = by_label(&family),
                 _ => {}

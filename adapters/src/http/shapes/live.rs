@@ -64,6 +64,8 @@ impl Serialize for SampleShape<'_> {
             latency_ms: Option<Latency>,
             active: u64,
             parked: u64,
+            /// Those whose saga is not parked itself: it has ended.
+            parked_payments: u64,
             sagas: Counts<'s>,
             orders: Counts<'s>,
         }
@@ -78,6 +80,7 @@ impl Serialize for SampleShape<'_> {
             latency_ms: (self.0.latency_ms).map(|[p50, p95, p99]| Latency { p50, p95, p99 }),
             active: reading.active,
             parked: reading.parked,
+            parked_payments: reading.parked_payments.saturating_sub(reading.parked),
             sagas: Counts(&reading.by_saga),
             orders: Counts(&reading.by_status),
         }
