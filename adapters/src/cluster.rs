@@ -111,6 +111,11 @@ pub enum JoinError {
         /// What they take.
         max: usize,
     },
+    /// Journals of several shards, and public events.
+    #[error(
+        "the journals here have {0} shards, and public events are published of journals without shards only: set public_events = false"
+    )]
+    PublicEvents(u16),
     /// No thread.
     #[error("a thread could not be started: {0}")]
     Thread(io::Error),
@@ -197,7 +202,11 @@ impl Cluster {
         };
         std::fs::create_dir_all(&folder).map_err(unusable)?;
         let known = SeenStreams::read(&folder).map_err(unusable)?;
-        let shards = ShardCount::ONE;
+        let shards = async || nats::shards_or_found(&nats, config.nats.shards).await;
+        let shards = nats::until_answered(shards).await?;
+        if shards != ShardCount::ONE && told.relay.is_some() {
+            return Err(JoinError::PublicEvents(shards.get()));
+        }
         let (made, seen) = look_at_streams(&nats, &access, shards, &folder, known).await?;
         let (view, kept) = open_view(&data_dir, &folder, &config)?;
         let kept = match kept {

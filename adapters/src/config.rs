@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use a4co_core::settings::Settings;
+use a4co_core::shards::ShardCount;
 use a4co_core::time::Millis;
 use secrecy::SecretString;
 
@@ -248,6 +249,8 @@ pub struct NatsSettings {
     pub public_events: bool,
     /// What this process may lead; everything where it says nothing.
     pub role: Option<Role>,
+    /// Shards of each participant; as many as the journals have where it says nothing.
+    pub shards: Option<ShardCount>,
     /// Silence of a leader after which another process takes over.
     pub lease: Millis,
     /// Where the public events go.

@@ -41,6 +41,6 @@ pub use self::status::{
 pub use self::streams::{
     DEAD_LETTERS, Difference, LEASES, SANDBOX_BOOKS, SANDBOX_SUBJECT, SNAPSHOTS_BUCKET,
     StreamReport, Wanted, journal_stream, journal_subject, lease_subject, public, relay_subject,
-    sandbox_books, set_up, shard_count, wanted,
+    sandbox_books, set_up, shard_count, shards_or_found, wanted,
 };
 pub(crate) use self::streams::{is_by_leader, is_missing};

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 
+use a4co_core::shards::{JournalId, SHARDS_MAX, ShardCount};
+
 use crate::config::keys;
 
 /// Printed after `a4co --help`.
@@ -112,12 +114,27 @@ pub struct StatusFlags {
 /// Who is to hand over.
 #[derive(Debug, Args)]
 pub struct StepDownFlags {
-    /// The participant whose leader hands over
-    #[arg(value_name = "PARTICIPANT", value_parser = ["order", "inventory", "payment"])]
+    /// The participant whose leader hands over: order, inventory or payment; with several
+    /// shards the shard too, such as order-0
+    #[arg(value_name = "PARTICIPANT", value_parser = journal)]
     pub participant: String,
     /// Flags of the settings.
     #[command(flatten)]
     pub settings: ConfigFlags,
+}
+
+/// A journal's name, whether there are shards or not.
+fn journal(text: &str) -> Result<String, String> {
+    let counts = [ShardCount::ONE]
+        .into_iter()
+        .chain(ShardCount::new(SHARDS_MAX));
+    let is_one = counts
+        .into_iter()
+        .any(|count| JournalId::parse(text, count).is_ok());
+    match is_one {
+        true => Ok(text.to_owned()),
+        false => Err("it is order, inventory or payment, or one of their shards: order-0".into()),
+    }
 }
 
 /// What to do with the public events.

@@ -7,8 +7,6 @@ use serde::Serialize;
 use tokio::runtime::Runtime;
 
 use super::{ConfigFlags, EventsCommand, Exit, NatsCommand, StatusFlags, complain, load, show};
-use a4co_core::shards::ShardCount;
-
 use crate::config::{Config, GatewayChoice};
 use crate::events::{Body, PublicEvent, PublicStream};
 use crate::nats::{self, Connected, Consumed, JournalError, NatsConfig, NatsError, ReplayError};
@@ -26,7 +24,8 @@ pub fn run_nats(command: &NatsCommand, file: Option<&Path>, as_json: bool) -> Ex
     };
     with_nats(settings, file, async |nats, config| {
         let replicas = config.nats.access.replicas;
-        let mut wanted = nats::wanted(replicas, ShardCount::ONE);
+        let shards = nats::shards_or_found(nats, config.nats.shards).await?;
+        let mut wanted = nats::wanted(replicas, shards);
         if config.gateway == GatewayChoice::Sandbox {
             wanted.push(nats::sandbox_books(replicas));
         }

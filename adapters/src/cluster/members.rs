@@ -21,8 +21,8 @@ use crate::nats::NatsError;
 /// Asks every process what it is: each answers with a [`Member`] as JSON.
 pub const MEMBERS_SUBJECT: &str = "a4co.members";
 
-/// Asks the leader of the participant that the payload names to hand over. Only that one
-/// answers, with a [`StepDownAnswer`] as JSON.
+/// Asks the leader of the journal that the payload names (`order`; with several shards
+/// `order-0`) to hand over. Only that one answers, with a [`StepDownAnswer`] as JSON.
 pub const STEP_DOWN_SUBJECT: &str = "a4co.step_down";
 
 /// A process, as it sees itself.
@@ -144,24 +144,15 @@ impl Serving {
                 }
                 message = step_downs.next() => {
                     let Some(message) = message else { return };
-                    // A shard's journal, or those of all shards of a participant.
-                    let named = |it: &JournalId| {
-                        let participant = it.participant.name().as_bytes();
-                        let payload = &message.payload[..];
-                        payload == participant || payload == it.to_string().as_bytes()
+                    let named = |it: &JournalId| it.to_string().as_bytes() == &message.payload[..];
+                    let Some(journal) = self.standings.journals().find(named) else {
+                        continue;
                     };
-                    let leads = |it: &JournalId| {
-                        matches!(self.standings.leader(*it), Leader::Here(_))
-                    };
-                    let journals = self.standings.journals();
-                    let journals: Vec<_> = journals.filter(named).filter(leads).collect();
-                    if journals.is_empty() {
+                    if !matches!(self.standings.leader(journal), Leader::Here(_)) {
                         continue;
                     }
-                    for journal in journals {
-                        tracing::info!(%journal, "asked to hand over");
-                        let _ = self.step_down.send(journal);
-                    }
+                    tracing::info!(%journal, "asked to hand over");
+                    let _ = self.step_down.send(journal);
                     let host = self.host.to_string();
                     (message.reply, serde_json::to_vec(&StepDownAnswer { host }))
                 }

@@ -144,6 +144,7 @@ fn nats(read: &mut Reader<'_>) -> NatsSettings {
     let settings = NatsSettings {
         public_events: read.value(&keys::PUBLIC_EVENTS, value::boolean),
         role: read.optional(&keys::ROLE, value::role),
+        shards: read.optional(&keys::SHARDS, value::shards),
         lease: read.millis(&keys::LEASE, Millis::from_secs(1), Millis::from_minutes(10)),
         journals: read.optional(&keys::NATS_URL, value::nats_url),
         publish_to: read.optional(&keys::PUBLISH_TO, value::nats_url),
@@ -165,6 +166,13 @@ fn nats(read: &mut Reader<'_>) -> NatsSettings {
         read.refuse(
             &keys::ROLE,
             "without nats_url one process has every role",
+            "remove it",
+        );
+    }
+    if settings.shards.is_some() && read.values.get(&keys::NATS_URL).is_none() {
+        read.refuse(
+            &keys::SHARDS,
+            "without nats_url there is one journal, and no shards",
             "remove it",
         );
     }

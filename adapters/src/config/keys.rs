@@ -66,6 +66,8 @@ keys! {
         "Participant that this process may lead: order, inventory, payment or all (the default). Only with nats_url. Listens on port 3004, 3006 (inventory) or 3005 (payment)";
     LEASE: "lease", "A4CO_LEASE", Some("lease"), "TIME", Some("10s"),
         "Silence of a participant's leader after which another process takes over, 1s to 10m; a NATS cluster that loses a server may need 9s for itself";
+    SHARDS: "shards", "A4CO_SHARDS", Some("shards"), "COUNT", None,
+        "Shards of each participant, 1 to 64, for the life of a cluster's journals: said where they are made. Without it, as many as they have, and 1 for new ones. Only with nats_url";
     PUBLISH_TO: "publish_to", "A4CO_PUBLISH_TO", Some("publish-to"), "URL", None,
         "NATS servers that get the public events, such as nats://a:4222,nats://b:4222. Orders never wait for them";
     PUBLIC_EVENTS: "public_events", "A4CO_PUBLIC_EVENTS", Some("public-events"), "BOOL", Some("true"),

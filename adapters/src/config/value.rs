@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use a4co_core::ids::ParticipantId;
+use a4co_core::shards::{SHARDS_MAX, ShardCount};
 use a4co_core::time::Millis;
 use secrecy::SecretString;
 
@@ -284,6 +285,13 @@ pub(super) fn role(text: &str) -> Result<Role, Fault> {
             "write order, inventory, payment or all",
         )),
     }
+}
+
+/// A count of shards.
+pub(super) fn shards(text: &str) -> Result<ShardCount, Fault> {
+    let count = count(text, 1, u64::from(SHARDS_MAX))?;
+    let count = u16::try_from(count).ok().and_then(ShardCount::new);
+    count.ok_or_else(|| Fault::new("is no count of shards", "write 1 to 64"))
 }
 
 pub(super) fn nats_url(text: &str) -> Result<String, Fault> {

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use a4co_core::ids::ParticipantId;
 use a4co_core::replicated::{HostId, Lease};
+use a4co_core::shards::{JournalId, ShardCount};
 use a4co_core::time::Millis;
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 
 use super::connect::{Connected, NatsError};
-use super::streams::{LEASES, lease_subject};
+use super::streams::{LEASES, lease_subject, shards_or_found};
 
 /// The code of JetStream for a message that is not there.
 const NO_MESSAGE: u64 = 10_037;
@@ -27,8 +27,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// One lease, as its key has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeaseState {
-    /// Of whose journal.
-    pub journal: ParticipantId,
+    /// Of which journal.
+    pub journal: JournalId,
     /// Who holds it; nobody where it was released, never written, or cannot be read.
     pub holder: Option<HostId>,
     /// The key's revision; 0 where it was never written.
@@ -37,19 +37,20 @@ pub struct LeaseState {
     pub written_ms: i64,
 }
 
-/// The three leases.
+/// The leases, by [`JournalId::index`].
 ///
 /// # Errors
 /// [`NatsError`], also where the bucket is not there.
-pub async fn leases(nats: &Connected) -> Result<[LeaseState; 3], NatsError> {
+pub async fn leases(nats: &Connected, shards: ShardCount) -> Result<Vec<LeaseState>, NatsError> {
     let bucket = nats.admin.get_stream_no_info(LEASES).await;
     let bucket = bucket.map_err(|error| NatsError::jetstream(LEASES, error))?;
-    let mut all = ParticipantId::ALL.map(|journal| LeaseState {
+    let nobodys = |journal| LeaseState {
         journal,
         holder: None,
         revision: 0,
         written_ms: 0,
-    });
+    };
+    let mut all: Vec<LeaseState> = JournalId::all(shards).map(nobodys).collect();
     for lease in &mut all {
         let subject = lease_subject(lease.journal);
         let message = match bucket.get_last_raw_message_by_subject(&subject).await {
@@ -81,13 +82,14 @@ pub async fn somebody_leads(
     nats: &Connected,
     silent: Duration,
 ) -> Result<Option<LeaseState>, NatsError> {
-    let before = leases(nats).await?;
+    let shards = shards_or_found(nats, None).await?;
+    let before = leases(nats, shards).await?;
     if before.iter().all(|lease| lease.holder.is_none()) {
         return Ok(None);
     }
     for _ in 0..silent.as_secs() / LOOK_EVERY.as_secs() {
         tokio::time::sleep(LOOK_EVERY).await;
-        let now = leases(nats).await?;
+        let now = leases(nats, shards).await?;
         let both = before.iter().zip(now);
         for (before, now) in both {
             if now.holder.is_some() && now.revision != before.revision {

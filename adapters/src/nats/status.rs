@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use a4co_core::ids::ParticipantId;
 use a4co_core::replicated::AnyEntry;
-use a4co_core::shards::ShardCount;
+use a4co_core::shards::{JournalId, ShardCount};
 use async_nats::jetstream::stream::{Info, Stream};
 use serde::Serialize;
 use serde_json::Value;
@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::connect::{Connected, NatsError};
 use super::leases::{LeaseState, leases};
 use super::migration::MigrationMark;
-use super::streams::{LEASES, Wanted, is_missing, journal_stream, wanted};
+use super::streams::{LEASES, Wanted, is_missing, journal_stream, shards_or_found, wanted};
 
 /// How long a monitoring port may take to answer.
 const MONITOR_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,7 +32,9 @@ pub struct ClusterStatus {
     pub sync_always: Vec<SyncAlways>,
     /// Whether a data folder was moved here: `none`, `under_way` or `done`.
     pub migration: &'static str,
-    /// The three participants.
+    /// How many shards each participant has.
+    pub shards: u16,
+    /// The participants; with several shards, each shard of theirs.
     pub participants: Vec<ParticipantStatus>,
     /// The streams, those that are missing left out.
     pub streams: Vec<StreamStatus>,
@@ -54,8 +56,8 @@ pub struct SyncAlways {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ParticipantStatus {
-    /// Whose journal.
-    pub participant: &'static str,
+    /// Whose journal; with several shards, which journal.
+    pub participant: String,
     /// Who holds the lease and renews it.
     pub leader: Option<String>,
     /// The lease's age, in milliseconds, by the servers' clock.
@@ -123,7 +125,11 @@ pub async fn status(nats: &Connected, silent: Duration, monitors: &[String]) -> 
     let mut streams = Vec::new();
     let mut journals = Vec::new();
     let mut migration = MigrationMark::None;
-    for wanted in wanted(1, ShardCount::ONE) {
+    let shards = shards_or_found(nats, None).await.unwrap_or_else(|error| {
+        problems.push(error.to_string());
+        ShardCount::ONE
+    });
+    for wanted in wanted(1, shards) {
         let name = &wanted.config.name;
         let stream = match nats.jetstream.get_stream(name).await {
             Ok(stream) => stream,
@@ -140,7 +146,7 @@ pub async fn status(nats: &Connected, silent: Duration, monitors: &[String]) -> 
             }
         };
         let found = stream.cached_info();
-        if *name == journal_stream(ParticipantId::Order) {
+        if shards == ShardCount::ONE && *name == journal_stream(ParticipantId::Order) {
             migration = MigrationMark::of(&found.config);
         }
         let status = stream_status(&wanted, found, &info.server_name);
@@ -149,7 +155,10 @@ pub async fn status(nats: &Connected, silent: Duration, monitors: &[String]) -> 
         journals.push((name.clone(), stream));
     }
     let has_leases = streams.iter().any(|it| it.stream == LEASES);
-    let seen = async { Ok::<_, NatsError>((leases(nats).await?, servers_now_ms(nats).await?)) };
+    let seen = async {
+        let leases = leases(nats, shards).await?;
+        Ok::<_, NatsError>((leases, servers_now_ms(nats).await?))
+    };
     let seen = match has_leases {
         true => seen
             .await
@@ -158,14 +167,16 @@ pub async fn status(nats: &Connected, silent: Duration, monitors: &[String]) -> 
         false => None,
     };
     let mut participants = Vec::new();
-    for journal in ParticipantId::ALL {
+    for journal in JournalId::all(shards) {
         let name = journal_stream(journal);
         let stream = journals.iter().find(|(it, _)| *it == name);
         let last = match stream {
             Some((_, stream)) => last_entry(stream, journal, &mut problems).await,
             None => None,
         };
-        let lease = seen.map(|(leases, now_ms)| (leases[journal.index()], now_ms));
+        let lease = seen
+            .as_ref()
+            .map(|(leases, now_ms)| (leases[journal.index()], *now_ms));
         let status = participant_status(journal, lease, silent, last);
         if status.leader.is_none() {
             problems.push(format!("nobody leads the {journal} journal"));
@@ -199,6 +210,7 @@ pub async fn status(nats: &Connected, silent: Duration, monitors: &[String]) -> 
             MigrationMark::UnderWay(_) => "under_way",
             MigrationMark::Done(_) => "done",
         },
+        shards: shards.get(),
         participants,
         streams,
         problems,
@@ -253,7 +265,7 @@ impl StreamStatus {
 /// The epoch of the journal's last entry, and who appended it.
 async fn last_entry(
     stream: &Stream,
-    journal: ParticipantId,
+    journal: JournalId,
     problems: &mut Vec<String>,
 ) -> Option<(u64, String)> {
     let last = stream.cached_info().state.last_sequence;
@@ -284,7 +296,7 @@ async fn last_entry(
 }
 
 fn participant_status(
-    journal: ParticipantId,
+    journal: JournalId,
     lease: Option<(LeaseState, Option<i64>)>,
     silent: Duration,
     last: Option<(u64, String)>,
@@ -298,7 +310,7 @@ fn participant_status(
     let holder = lease.and_then(|(lease, _)| lease.holder);
     let (epoch, by) = last.unzip();
     ParticipantStatus {
-        participant: journal.name(),
+        participant: journal.to_string(),
         leader: holder.filter(|_| is_renewed).map(|host| host.to_string()),
         lease_age_ms: age,
         epoch,
@@ -402,7 +414,7 @@ mod tests {
 
     fn lease(holder: Option<u8>, revision: u64, written_ms: i64) -> LeaseState {
         LeaseState {
-            journal: ParticipantId::Order,
+            journal: ParticipantId::Order.into(),
             holder: holder.map(|it| HostId::from_bytes([it; 16])),
             revision,
             written_ms,
@@ -414,7 +426,7 @@ mod tests {
         let silent = 15_000;
         let status = |lease| {
             let silent = Duration::from_secs(15);
-            participant_status(ParticipantId::Order, lease, silent, None)
+            participant_status(ParticipantId::Order.into(), lease, silent, None)
         };
         let of = |lease, now| status(Some((lease, now)));
         let fresh = of(lease(Some(1), 4, 1_000), Some(1_000 + silent));

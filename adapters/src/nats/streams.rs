@@ -206,6 +206,11 @@ pub fn wanted(replicas: usize, shards: ShardCount) -> Vec<Wanted> {
         },
     });
     all.extend(public(replicas));
+    if shards != ShardCount::ONE {
+        // They say how many shards there are, so that nobody makes others meanwhile.
+        let leases = all.iter().position(|it| it.config.name == LEASES);
+        all[..=leases.unwrap_or(0)].rotate_right(1);
+    }
     all
 }
 
@@ -230,7 +235,7 @@ const SHARDS: &str = "a4co-shards";
 /// The setting that a [`Difference`] names for another count of shards.
 pub(super) const SHARDS_SETTING: &str = "metadata a4co-shards";
 
-/// Said of the leases' stream, which is made last and never anew. Nothing where there is
+/// Said of the leases' stream, which is made first. Nothing where there is
 /// one shard, as before there were any.
 fn shards_as_metadata(shards: ShardCount) -> HashMap<String, String> {
     let count = (shards != ShardCount::ONE).then(|| (SHARDS.to_owned(), shards.get().to_string()));
@@ -258,6 +263,20 @@ pub async fn shard_count(nats: &Connected) -> Result<Option<ShardCount>, NatsErr
         }
         Err(error) if is_missing(&error.kind()) => Ok(None),
         Err(error) => Err(NatsError::jetstream(format!("to show {LEASES}"), error)),
+    }
+}
+
+/// The count that was asked for, else that of the journals that are there, else one.
+///
+/// # Errors
+/// [`NatsError`].
+pub async fn shards_or_found(
+    nats: &Connected,
+    asked: Option<ShardCount>,
+) -> Result<ShardCount, NatsError> {
+    match asked {
+        Some(asked) => Ok(asked),
+        None => Ok(shard_count(nats).await?.unwrap_or(ShardCount::ONE)),
     }
 }
 

@@ -13,8 +13,9 @@
 
 use a4co_core::ids::{ParticipantId, Sequence};
 use a4co_core::record::Record;
+use a4co_core::shards::ShardCount;
 
-use crate::nats::{Connected, JournalError, JournalReader, Merge, NatsError, Step};
+use crate::nats::{self, Connected, JournalError, JournalReader, Merge, NatsError, Step};
 
 /// Three journals that are being read.
 pub(super) struct Cut {
@@ -35,6 +36,7 @@ pub(super) struct Lost {
 impl Cut {
     /// Notes the three ends.
     pub(super) async fn open(nats: &Connected) -> Result<Self, NatsError> {
+        demand_one_shard(nats).await?;
         let (order, inventory, payment) = tokio::try_join!(
             JournalReader::open(nats, ParticipantId::Order),
             JournalReader::open(nats, ParticipantId::Inventory),
@@ -132,5 +134,13 @@ impl Cut {
 
     fn is_broken(&self, journal: ParticipantId) -> bool {
         self.broken.iter().any(|(broken, _)| *broken == journal)
+    }
+}
+
+/// What reads one journal of each participant is no reader of several.
+pub(super) async fn demand_one_shard(nats: &Connected) -> Result<(), NatsError> {
+    match nats::shards_or_found(nats, None).await? {
+        ShardCount::ONE => Ok(()),
+        shards => Err(NatsError::Shards(shards.get())),
     }
 }

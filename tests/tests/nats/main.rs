@@ -7,6 +7,7 @@ mod faults;
 mod migrate;
 mod servers;
 mod setup;
+mod shards;
 mod status;
 mod traces;
 mod verify;

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::gateway::sandbox::{MoveError, SandboxBooks};
 use crate::nats::{self, Connected, JournalWriter, MigrationMark, WriteError};
+use crate::ops::cut::demand_one_shard;
 use crate::ops::progress::Progress;
 use crate::ops::verify::{
     CheckedJournal, Contents, Findings, VerifyError, check_journal, journals, open_journal,
@@ -56,6 +57,7 @@ pub fn to_nats(
     let host = mover(&chain_hash, records);
 
     let mark = runtime.block_on(async {
+        demand_one_shard(nats).await?;
         nats::set_up_for_migration(nats, &nats::wanted(servers.replicas, ShardCount::ONE)).await?;
         match nats::somebody_leads(nats, servers.silent).await? {
             Some(lease) => Err(MigrateError::Led(lease)),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use a4co_core::ids::{IdempotencyKey, OrderId, ParticipantId, ProductId};
-use a4co_core::inventory::{Product, Reservation};
+use a4co_core::inventory::{Product, Reservation, ReservationStatus};
 use a4co_core::order::Order;
 use a4co_core::payment::Payment;
 use a4co_core::row::{AnswerRecord, Row, RowKey};
@@ -34,7 +34,7 @@ impl View {
             RowKey::Order(id) => self.order(*id)?.map(|row| Row::Order(boxed(row))),
             RowKey::Reservation(id) => {
                 let found = match shard {
-                    None => self.reservation(*id)?,
+                    None => self.part(*id, |bundle| bundle.reservation)?,
                     Some(shard) => self.reservations(*id)?.remove(&shard),
                 };
                 let row = found.map(|row| Row::Reservation(boxed(row)));
@@ -60,12 +60,16 @@ impl View {
         self.part(order_id, |bundle| bundle.order)
     }
 
-    /// An order's reservation.
+    /// An order's reservation; with several shards, what those in its shards amount to.
     ///
     /// # Errors
     /// See [`View::row`].
     pub fn reservation(&self, order_id: OrderId) -> Result<Option<Arc<Reservation>>, StoreError> {
-        self.part(order_id, |bundle| bundle.reservation)
+        let alone = self.part(order_id, |bundle| bundle.reservation)?;
+        if alone.is_some() {
+            return Ok(alone);
+        }
+        Ok(together(self.reservations(order_id)?.values()).map(Arc::new))
     }
 
     /// With several shards: an order's reservations, by shard.
@@ -141,6 +145,37 @@ impl View {
         };
         record::decode_answer(&key, &value).map(|record| Some(Arc::new(record)))
     }
+}
+
+/// One reservation out of those in several shards. It stands where the part stands that is
+/// furthest from being nothing: a hold while one is held, sold while something is.
+fn together<'p>(parts: impl Iterator<Item = &'p Arc<Reservation>>) -> Option<Reservation> {
+    let rank = |status| match status {
+        ReservationStatus::Active => 0,
+        ReservationStatus::Confirmed => 1,
+        // Where a line was short there never was one of the whole order.
+        ReservationStatus::OutOfStock => 2,
+        ReservationStatus::Released => 3,
+        ReservationStatus::Expired => 4,
+    };
+    let mut parts: Vec<&Reservation> = parts.map(Arc::as_ref).collect();
+    parts.sort_by_key(|part| rank(part.status));
+    let mut whole = Reservation::clone(parts.first()?);
+    let lines = parts.iter().flat_map(|part| part.lines.iter());
+    let mut lines: Vec<_> = lines.cloned().collect();
+    lines.sort_by(|one, other| one.product_id.cmp(&other.product_id));
+    whole.lines = lines.into();
+    whole.shortages = parts
+        .iter()
+        .flat_map(|part| part.shortages.iter().cloned())
+        .collect();
+    for part in parts {
+        whole.created_at = whole.created_at.min(part.created_at);
+        if part.status == ReservationStatus::Active {
+            whole.expires_at = whole.expires_at.min(part.expires_at);
+        }
+    }
+    Some(whole)
 }
 
 /// The row as the outside of its shard knows it, where there are several.
