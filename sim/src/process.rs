@@ -453,9 +453,9 @@ impl World<'_> {
         let is_due = every > 0 && process.since_snapshot >= every;
         if is_due && let Some(snapshot) = process.host.snapshot() {
             process.since_snapshot = 0;
-            if let Some(operations) = self.cut_tending.take() {
+            let cut = self.cut_tending.filter(|_| !self.disk_is_armed);
+            if let Some(operations) = cut {
                 self.disk.cut_power_at(self.disk.operations() + operations);
-                self.disk_is_armed = true;
             }
             let position = process.journal.position();
             let bytes = record::encode(&snapshot);
@@ -474,8 +474,14 @@ impl World<'_> {
             self.note(Node::Journal, "snapshot", [position.sequence, 0], || {
                 format!("at {}: {written:?}, {retained:?}", position.sequence)
             });
+            // A tending that does less than that is not cut: the next one is that does more,
+            // and so the last steps, which come only where history goes, are cut as well.
+            if cut.is_some() && !self.disk.power_is_off() {
+                self.disk.keep_power_on();
+            }
         }
         if self.disk.power_is_off() {
+            self.cut_tending = None;
             self.die(true);
         }
         Ok(())

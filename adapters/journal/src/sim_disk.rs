@@ -171,6 +171,11 @@ impl SimDisk {
         self.state().power_cut_at = Some(operation);
     }
 
+    /// A scheduled power cut that has not happened does not happen.
+    pub fn keep_power_on(&self) {
+        self.state().power_cut_at = None;
+    }
+
     /// Whether a scheduled power cut has happened and the power is not back yet.
     #[must_use]
     pub fn power_is_off(&self) -> bool {
