@@ -408,13 +408,24 @@ impl<P: Participant> Engine<P> {
     /// The journal holds everything up to `sequence`.
     pub fn durable(&mut self, sequence: Sequence) {
         self.durable = self.durable.max(sequence);
+        // Decided otherwise since, as a cancel that came into the same record: what is undone
+        // is not charged first.
+        let mut withdrawn = Vec::new();
         while let Some((needs, _)) = self.held.front() {
             if *needs > self.durable {
                 break;
             }
-            if let Some((_, output)) = self.held.pop_front() {
-                self.ready.push_back(output);
+            match self.held.pop_front() {
+                Some((_, EngineOutput::CallGateway(call))) if !self.owes(&call) => {
+                    withdrawn.push(call.order_id);
+                }
+                Some((_, output)) => self.ready.push_back(output),
+                None => break,
             }
+        }
+        for order_id in withdrawn {
+            self.calling.remove(&order_id);
+            self.owe(order_id);
         }
         self.leave();
     }
@@ -504,6 +515,12 @@ impl<P: Participant> Engine<P> {
                 }
             }
         }
+    }
+
+    /// Is this still the call that is owed?
+    fn owes(&self, call: &GatewayCall) -> bool {
+        let owed = P::owed_call(&self.state, &self.settings, call.order_id);
+        owed.is_some_and(|(_, owed)| owed.operation == call.operation)
     }
 
     fn reply(&mut self, request: RequestId, reply: Reply) {

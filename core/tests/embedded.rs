@@ -427,9 +427,9 @@ fn timers_that_are_due_together_wait_for_a_commit_once_a_record_is_full() {
         frame_bytes_soft_max: 256,
         ..Settings::default()
     };
-    world.stock("sku-1", 1_000);
+    world.stock(1_000);
     for id in 1..=100 {
-        world.create(id, 1, false).result.unwrap();
+        world.ask(create(id, 1, false)).result.unwrap();
     }
     // The disk is slow from here on: nothing is committed.
     world.settings = settings;
@@ -459,7 +459,7 @@ fn timers_that_are_due_together_wait_for_a_commit_once_a_record_is_full() {
 #[test]
 fn a_charge_that_never_arrives_is_tried_ever_more_seldom() {
     let mut world = World::new();
-    world.create(1, 1, false).result.unwrap();
+    world.ask(create(1, 1, false)).result.unwrap();
     let mut calls = 0;
     let first = world.now;
     while world.order(1).saga == SagaState::PaymentProcessing {
@@ -478,4 +478,26 @@ fn a_charge_that_never_arrives_is_tried_ever_more_seldom() {
         }
     }
     assert!((20..80).contains(&calls), "{calls} calls in two minutes");
+}
+
+#[test]
+fn an_order_that_is_cancelled_in_the_same_record_is_not_charged_first() {
+    let mut world = World::new();
+    let cancel = Command::Order(OrderCommand::Cancel {
+        order_id: order_id(1),
+        reason: Arc::from("at once"),
+        idempotency: None,
+    });
+    for (request, command) in [(97, create(1, 1, false)), (98, cancel)] {
+        let request = RequestId(request);
+        let input = HostInput::Command { request, command };
+        world.host.handle_input(world.now, input);
+    }
+    world.drive();
+    let calls: Vec<_> = world.calls.iter().map(|call| call.operation).collect();
+    assert!(!calls.contains(&GatewayOperation::Charge), "{calls:?}");
+    while !world.calls.is_empty() {
+        world.answer_gateway(GatewayOutcome::Cancelled);
+    }
+    assert_eq!(world.order(1).saga, SagaState::Compensated);
 }

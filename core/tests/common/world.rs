@@ -54,14 +54,19 @@ impl World {
             requests: 0,
         };
         world.host.start(world.now);
+        world.stock(10);
+        world
+    }
+
+    /// From now on there are so many units of `sku-1`.
+    pub(crate) fn stock(&mut self, on_hand: u64) {
         let stock = Command::Inventory(InventoryCommand::Define {
             product_id: product_id("sku-1"),
             name: None,
             price: None,
-            on_hand: Some(10),
+            on_hand: Some(on_hand),
         });
-        world.ask(stock).result.expect("a product is taken");
-        world
+        self.ask(stock).result.expect("a product is taken");
     }
 
     /// Carries out what the host asks for.
