@@ -81,9 +81,7 @@ pub enum NatsError {
     },
     /// The journals have several shards, and what was asked for reads one journal of each
     /// participant.
-    #[error(
-        "the journals here have {0} shards: a move, and a check that reads them together, are built for journals without shards only"
-    )]
+    #[error("the journals here have {0} shards: a move is built for journals without shards only")]
     Shards(u16),
     /// A stream is there and not as it must be.
     #[error("{}", differences(.0))]

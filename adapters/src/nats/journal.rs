@@ -1,4 +1,4 @@
-//! Reads one participant's journal out of its stream, and checks on the way that it is one.
+//! Reads one journal out of its stream, and checks on the way that it is one.
 //!
 //! Apart from the replica that follows the same stream: an auditor that used the checks of
 //! what it audits would be wrong where that is wrong. The rule is the same, in a few
@@ -7,11 +7,12 @@
 
 use std::time::Duration;
 
-use a4co_core::ids::{ParticipantId, Sequence};
+use a4co_core::ids::Sequence;
 use a4co_core::record::{Cursors, Frame};
 use a4co_core::replicated::{
     Alarm, AnyEntry, AppendId, Content, Entry, Epoch, HostId, StreamSequence,
 };
+use a4co_core::shards::JournalId;
 use async_nats::jetstream::consumer::pull;
 use async_nats::jetstream::stream::{Info, Stream};
 use futures_util::StreamExt as _;
@@ -155,7 +156,7 @@ impl Chain {
 
 /// One journal, read from its first message to the end that the stream had.
 pub struct JournalReader {
-    journal: ParticipantId,
+    journal: JournalId,
     stream: Stream,
     name: String,
     messages: Option<pull::Ordered>,
@@ -171,7 +172,8 @@ impl JournalReader {
     ///
     /// # Errors
     /// [`NatsError`].
-    pub async fn open(nats: &Connected, journal: ParticipantId) -> Result<Self, NatsError> {
+    pub async fn open(nats: &Connected, journal: impl Into<JournalId>) -> Result<Self, NatsError> {
+        let journal = journal.into();
         let name = journal_stream(journal);
         let stream = nats.admin.get_stream(&name).await;
         let stream = stream.map_err(|error| NatsError::jetstream(&name, error))?;
@@ -189,9 +191,9 @@ impl JournalReader {
         })
     }
 
-    /// Whose journal it is.
+    /// Which journal it is.
     #[must_use]
-    pub const fn journal(&self) -> ParticipantId {
+    pub const fn journal(&self) -> JournalId {
         self.journal
     }
 
@@ -342,6 +344,7 @@ fn demand_leader(name: &str, info: &Info) -> Result<(), NatsError> {
 mod tests {
     use std::sync::Arc;
 
+    use a4co_core::ids::ParticipantId;
     use a4co_core::order::OrderEvent;
 
     use super::*;

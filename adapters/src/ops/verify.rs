@@ -12,6 +12,7 @@ mod findings;
 mod parts;
 mod replay;
 mod report;
+mod shards;
 mod snapshots;
 mod store;
 mod totals;

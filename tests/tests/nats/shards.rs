@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use a4co_core::ids::ProductId;
 use a4co_core::shards::ShardCount;
-use a4co_tests::cluster::stock;
+use a4co_tests::cluster::{expect_verified, stock};
 use a4co_tests::nats::NatsServer;
 use a4co_tests::server::run;
 use a4co_tests::shop::{self, expect_end};
@@ -164,4 +164,24 @@ fn an_order_over_two_shards_is_all_or_nothing() {
     let status = run(&["nats", "status", "--json", "--nats", &url]);
     assert!(status.status.success(), "{}", said(&status));
     assert!(said(&status).contains("\"participant\":\"payment-1\""));
+    expect_verified(&url);
+    let verify = || {
+        let verified = run(&["verify", "--json", "--nats", &url]);
+        let report: Value = serde_json::from_slice(&verified.stdout).expect("a report");
+        (verified.status.code(), report)
+    };
+    let (_, report) = verify();
+    assert_eq!(report["journals"].as_array().map(Vec::len), Some(6));
+    assert_eq!(report["orders"]["CONFIRMED"], sold);
+    // What is wrong in one shard's journal is seen.
+    for server in servers {
+        server.kill();
+    }
+    nats.publish("a4co.journal.inventory-1", b"nobody's");
+    let (code, report) = verify();
+    assert_eq!(code, Some(1), "{report}");
+    assert!(
+        report.to_string().contains("A4CO_JOURNAL_INVENTORY_1"),
+        "{report}"
+    );
 }

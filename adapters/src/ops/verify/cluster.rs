@@ -7,6 +7,7 @@ use std::fmt;
 
 use a4co_core::record::Record;
 use a4co_core::replicated::Alarm;
+use a4co_core::shards::ShardCount;
 use serde::Serialize;
 use tokio::runtime::Runtime;
 
@@ -14,8 +15,9 @@ use super::contents::Contents;
 use super::findings::Findings;
 use super::replay::Replay;
 use super::report::{Checked, checked, line, write_findings};
+use super::shards::replay_shards;
 use super::{Progress, note};
-use crate::nats::{Connected, JournalError, JournalReader};
+use crate::nats::{self, Connected, JournalError, JournalReader};
 use crate::ops::cut::Cut;
 
 /// What to do about findings.
@@ -47,8 +49,8 @@ pub struct ClusterReport {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct JournalCut {
-    /// Whose.
-    pub participant: &'static str,
+    /// Whose; with several shards, which.
+    pub participant: String,
     /// Its stream.
     pub stream: String,
     /// The last message that was looked at; of a damaged journal, the last intact one.
@@ -75,7 +77,13 @@ pub fn verify_cluster(
     progress: &dyn Progress,
 ) -> Result<ClusterReport, JournalError> {
     let mut findings = Findings::default();
-    let (cut, replay) = replay_cluster(runtime, nats, &mut findings, progress)?;
+    let shards = runtime.block_on(nats::shards_or_found(nats, None))?;
+    let (journals, contents) = if shards == ShardCount::ONE {
+        let (cut, replay) = replay_cluster(runtime, nats, &mut findings, progress)?;
+        (journals(&cut), Contents::of(&replay))
+    } else {
+        runtime.block_on(replay_shards(nats, shards, &mut findings, progress))?
+    };
     let info = nats.client.server_info();
     let why = |why: &str| Checked::NotChecked {
         why: why.to_owned(),
@@ -83,8 +91,8 @@ pub fn verify_cluster(
     Ok(ClusterReport {
         server: info.server_name,
         server_version: info.version,
-        journals: journals(&cut),
-        contents: Contents::of(&replay),
+        journals,
+        contents,
         store: why("each process has its own, and can build it from the journals"),
         gateway_books: why("they are in the data folder of the process that calls the gateway"),
         findings,
@@ -145,7 +153,7 @@ pub(in crate::ops) fn replay_cut<E: From<JournalError>>(
 }
 
 /// Which check found it, and where.
-fn name(error: &JournalError) -> (&'static str, String) {
+pub(super) fn name(error: &JournalError) -> (&'static str, String) {
     match error {
         JournalError::Broken { stream, alarm } => {
             let (check, at) = match alarm {
@@ -175,20 +183,28 @@ fn name(error: &JournalError) -> (&'static str, String) {
 
 /// How far each journal was looked at.
 pub(in crate::ops) fn journals(cut: &Cut) -> Vec<JournalCut> {
-    let journal = |reader: &JournalReader| {
+    let journal = |reader: &JournalReader| JournalCut {
+        last_event: cut.taken(reader.journal().participant).get(),
+        ..JournalCut::of(reader)
+    };
+    cut.readers().iter().map(journal).collect()
+}
+
+impl JournalCut {
+    /// Where a journal was read to.
+    pub(super) fn of(reader: &JournalReader) -> Self {
         let chain = reader.chain();
-        JournalCut {
-            participant: reader.journal().name(),
+        Self {
+            participant: reader.journal().to_string(),
             stream: reader.stream().to_owned(),
             last_message: chain.at.get(),
-            last_event: cut.taken(reader.journal()).get(),
+            last_event: chain.last.get(),
             bytes: reader.bytes(),
             epoch: chain.epoch.get(),
             leader: chain.leader.map(|host| host.to_string()),
             claims: chain.claims,
         }
-    };
-    cut.readers().iter().map(journal).collect()
+    }
 }
 
 impl ClusterReport {

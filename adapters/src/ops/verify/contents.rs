@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use a4co_core::invariants::leaked_units;
+use a4co_core::inventory::Product;
 use a4co_core::money::{Amount, Currency};
 use a4co_core::time::Timestamp;
 use serde::Serialize;
 
 use super::replay::Replay;
 use super::report::line;
+use super::totals::Totals;
 
 /// Everything that was replayed, counted and summed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -82,8 +84,24 @@ pub struct MoneySums {
 impl Contents {
     /// What a replay has come to.
     pub(in crate::ops) fn of(replay: &Replay) -> Self {
+        let products = replay.host.inventory().state().products.values();
+        let products = products.map(AsRef::as_ref);
+        Self::sum(
+            replay.events,
+            replay.last_event_at,
+            &replay.totals,
+            products,
+        )
+    }
+
+    pub(super) fn sum<'p>(
+        events: EventCounts,
+        at: Timestamp,
+        totals: &Totals,
+        products: impl Iterator<Item = &'p Product>,
+    ) -> Self {
         let mut stock = StockSummary::default();
-        for product in replay.host.inventory().state().products.values() {
+        for product in products {
             stock.products += 1;
             stock.on_hand += u128::from(product.on_hand);
             stock.reserved += u128::from(product.reserved);
@@ -91,10 +109,8 @@ impl Contents {
             stock.received += i128::from(product.received);
             stock.leaked += leaked_units(product);
         }
-        let totals = &replay.totals;
-        let at = replay.last_event_at;
         Self {
-            events: replay.events,
+            events,
             last_event_at: (at != Timestamp::UNIX_EPOCH).then(|| at.to_string()),
             orders: named(&totals.by_status, |status| status.name()),
             sagas: named(&totals.by_saga, |saga| saga.name()),
