@@ -89,12 +89,12 @@ fn the_canary() {
 
 #[test]
 fn a_step_of_the_saga_left_out() {
-    is_shown_and_shrunk("decline_keeps_the_hold", "1", "model_saga", 1, 3);
+    is_shown_and_shrunk("decline_keeps_the_hold", "0", "model_saga", 1, 3);
 }
 
 #[test]
 fn a_timer_lost_at_a_restart() {
-    is_shown_and_shrunk("timers_lost_at_restart", "1", "deadline_is_served", 3, 8);
+    is_shown_and_shrunk("timers_lost_at_restart", "47", "deadline_is_served", 3, 8);
 }
 
 #[test]
