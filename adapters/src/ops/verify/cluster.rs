@@ -4,6 +4,7 @@
 //! Processes may go on appending meanwhile; see `ops/cut.rs` for what is judged then.
 
 use std::fmt;
+use std::time::Duration;
 
 use a4co_core::record::Record;
 use a4co_core::replicated::Alarm;
@@ -19,6 +20,10 @@ use super::shards::replay_shards;
 use super::{Progress, note};
 use crate::nats::{self, Connected, JournalError, JournalReader};
 use crate::ops::cut::Cut;
+
+/// A cluster of NATS servers that has lost one needs up to nine seconds for itself: so long no
+/// stream of it may answer.
+const ELECTION_MAX: Duration = Duration::from_secs(15);
 
 /// What to do about findings.
 const ADVICE: &str = "Stop the processes before anything is changed on the servers, and keep a copy of their \
@@ -77,7 +82,13 @@ pub fn verify_cluster(
     progress: &dyn Progress,
 ) -> Result<ClusterReport, JournalError> {
     let mut findings = Findings::default();
-    let shards = runtime.block_on(nats::shards_or_found(nats, None))?;
+    let shards = runtime.block_on(async {
+        let ask = async || nats::shards_or_found(nats, None).await;
+        match tokio::time::timeout(ELECTION_MAX, nats::until_answered(ask)).await {
+            Ok(ended) => ended,
+            Err(_) => ask().await,
+        }
+    })?;
     let (journals, contents) = if shards == ShardCount::ONE {
         let (cut, replay) = replay_cluster(runtime, nats, &mut findings, progress)?;
         (journals(&cut), Contents::of(&replay))
