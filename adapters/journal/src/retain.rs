@@ -64,9 +64,6 @@ impl<D: Disk> Retainer<D> {
                 ..chosen
             };
             disk.rename(&chosen.name(), &base.name())?;
-            if !planted!("history_goes_before_the_base_is_durable") {
-                disk.sync_dir()?;
-            }
         }
         Ok(remove_dead(disk, &Layout::read(disk)?)?)
     }
@@ -96,6 +93,13 @@ pub(crate) fn remove_dead<D: Disk>(disk: &D, layout: &Layout) -> Result<Retained
         base_sequence: layout.base(),
         ..Retained::default()
     };
+    // Whoever renamed the base may have failed, or died, before that was durable; and only a
+    // durable base makes what is before it dead.
+    let mut dead_snapshots = layout.dead_snapshots();
+    let is_any_dead = !layout.dead_segments().is_empty() || dead_snapshots.next().is_some();
+    if is_any_dead && !planted!("history_goes_before_the_base_is_durable") {
+        disk.sync_dir()?;
+    }
     for &first in layout.dead_segments() {
         let name = segment_name(first);
         let bytes = disk.open(&name, false)?.len()?;

@@ -133,3 +133,35 @@ proptest! {
         run(&steps, seed);
     }
 }
+
+#[test]
+fn nothing_goes_before_a_base_whose_sync_has_failed_is_durable() {
+    let steps = [
+        Step::Append(13),
+        Step::Append(3),
+        Step::Snapshot,
+        Step::Append(4),
+        Step::FailNextSync,
+        Step::CutPowerIn(2),
+        Step::Retain(0),
+        Step::Retain(0),
+    ];
+    for seed in 0..64 {
+        run(&steps, seed);
+    }
+    let found = [
+        Step::Append(2),
+        Step::CutPowerIn(14),
+        Step::Append(5),
+        Step::Crash(9_091_325_115_944_211_510),
+        Step::Append(6),
+        Step::Append(3),
+        Step::Snapshot,
+        Step::Append(4),
+        Step::FailNextSync,
+        Step::CutPowerIn(2),
+        Step::Retain(0),
+        Step::Retain(0),
+    ];
+    run(&found, 1_263_018_058_720_109_012);
+}
