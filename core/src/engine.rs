@@ -188,12 +188,6 @@ impl<P: Participant> Engine<P> {
         &self.frame
     }
 
-    /// What the frame's events take at rest, in bytes.
-    #[must_use]
-    pub const fn frame_bytes(&self) -> usize {
-        self.encoded.len()
-    }
-
     /// Would what was decided rather be committed before more inputs come?
     #[must_use]
     pub const fn is_full(&self) -> bool {

@@ -302,18 +302,13 @@ fn a_refund_by_hand_that_fails_after_it_was_pending_has_failed() {
     let shop = Shop::open();
     let order = shop.client.order(&Shop::cup(GOOD));
     let id = order["orderId"].as_str().expect("an id");
-    let payment = shop.payment(&order);
-    let path = format!(
-        "/api/v1/payments/{}/refund",
-        payment["paymentId"].as_str().expect("an id")
-    );
     let instead = |body: String| Fault::Instead(200, vec![], body);
     let pending = shapes::refund("re_back", id, 1, "pending").to_string();
     let failed = shapes::refund("re_back", id, 1, "failed");
     let list = json!({ "object": "list", "data": [failed], "has_more": false }).to_string();
     shop.proxy.fail("POST /v1/refunds", instead(pending), 1);
     shop.proxy.fail("GET /v1/refunds", instead(list), 1);
-    let refunded = shop.client.post(&path, &json!({})).expect(200).json();
+    let refunded = shop.client.refund(id, &json!({})).expect(200).json();
     assert_eq!(refunded["refunds"][0]["status"], "FAILED", "{refunded}");
     assert_eq!(refunded["status"], "SUCCEEDED", "{refunded}");
     shop.expect_money(&order, 1000, 0);
@@ -324,11 +319,6 @@ fn a_refund_that_takes_its_time_is_asked_for_until_it_is_done() {
     let shop = Shop::open();
     let order = shop.client.order(&Shop::cup(GOOD));
     let id = order["orderId"].as_str().expect("an id");
-    let payment = shop.payment(&order);
-    let path = format!(
-        "/api/v1/payments/{}/refund",
-        payment["paymentId"].as_str().expect("an id")
-    );
     let pending = shapes::refund("re_slow", id, 1, "pending");
     let done = shapes::refund("re_slow", id, 1, "succeeded");
     let list =
@@ -348,7 +338,7 @@ fn a_refund_that_takes_its_time_is_asked_for_until_it_is_done() {
         Fault::Instead(200, vec![], list(done)),
         1,
     );
-    let refunded = shop.client.post(&path, &json!({})).expect(200).json();
+    let refunded = shop.client.refund(id, &json!({})).expect(200).json();
     assert_eq!(refunded["refunds"][0]["status"], "SUCCEEDED", "{refunded}");
     assert_eq!(refunded["refunds"][0]["gatewayReference"], "re_slow");
     assert_eq!(shop.proxy.seen("POST /v1/refunds").len(), 1);

@@ -133,12 +133,7 @@ fn a_refund_that_comes_back_from_the_bank_is_counted_and_changes_nothing() {
     let shop = Shop::open();
     let order = shop.client.order(&Shop::cup(GOOD));
     let id = order["orderId"].as_str().expect("an id");
-    let payment = shop.payment(&order);
-    let path = format!(
-        "/api/v1/payments/{}/refund",
-        payment["paymentId"].as_str().expect("an id")
-    );
-    let refunded = shop.client.post(&path, &json!({})).expect(200).json();
+    let refunded = shop.client.refund(id, &json!({})).expect(200).json();
     assert_eq!(refunded["status"], "REFUNDED", "{refunded}");
     let counted = |number| format!("stripe_webhooks_total{{result=\"refund_returned\"}} {number}");
     let metrics = shop.client.get("/metrics").expect(200).text();
